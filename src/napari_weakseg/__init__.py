@@ -1,21 +1,25 @@
-"""Segment microscopy images from a few rough marks.
+"""napari-weakseg: segmentation that learns from rough, incomplete annotation.
 
-The two names a script needs are `Project` (what the person said, a folder on disk) and `Session` (what the machine
-learns from it). Both are imported on first use, so that ``import napari_weakseg`` costs nothing.
+`Project` keeps images and what a person said about them on disk; `Session` trains a network on it and predicts.
+Both are loaded on first use, so that importing the package costs nothing.
 """
 
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_weakseg.core.project import Project
     from napari_weakseg.session import Session
 
-    __version__: str
+try:
+    __version__ = version("napari-weakseg")
+except PackageNotFoundError:  # run from a source tree that is not installed
+    __version__ = "0+unknown"
 
 __all__ = ["Project", "Session", "__version__"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "Project":
         from napari_weakseg.core.project import Project
 
@@ -24,10 +28,6 @@ def __getattr__(name: str) -> Any:
         from napari_weakseg.session import Session
 
         return Session
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("napari-weakseg")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,0 +1,220 @@
+"""A label array on disk in small chunks, with the chunks in use kept in memory."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from napari_weakseg.core.regions import Region, chunk_region, explicit, grid_keys, region_of, shape_of
+from napari_weakseg.core.storage import storage_error
+
+CHUNK_PX = 256
+_CACHE_BYTES = 128 * 2**20
+
+Key = tuple[int, ...]
+
+
+def _no_note(note: str) -> None:
+    return None
+
+
+class ChunkedArray:
+    """Integer array in a zarr 3 folder, one chunk a plane of 256 × 256; chunks of zeros are not stored.
+
+    Parameters
+    ----------
+    path : Path
+        The zarr folder; made if it does not exist.
+    shape : sequence of int
+    dtype : dtype
+        Integer type; the fill value is 0.
+    lock : RLock
+        Held while chunks are read or written; shared by arrays that change together.
+    on_note : callable
+        Called with one sentence if a damaged chunk is met.
+
+    Notes
+    -----
+    A chunk is replaced atomically: zarr's local store writes a temporary file and renames it. If the disk refuses, the
+    new chunk stays in memory as *unsaved* and is written with the next change or by `flush`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        shape: Sequence[int],
+        dtype: type[np.integer[Any]],
+        *,
+        lock: RLock | None = None,
+        on_note: Callable[[str], None] = _no_note,
+    ) -> None:
+        self.path = path
+        self.shape = tuple(int(size) for size in shape)
+        self.dtype = np.dtype(dtype)
+        self.chunks = (1,) * (len(self.shape) - 2) + tuple(min(CHUNK_PX, size) for size in self.shape[-2:])
+        self._lock = lock or RLock()
+        self._on_note = on_note
+        self._zarr = self._open()
+        self._stored = self._listing()
+        self._unsaved: dict[Key, NDArray[Any]] = {}
+        self._cache: OrderedDict[Key, NDArray[Any]] = OrderedDict()
+        self._cached_bytes = 0
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def keys(self) -> list[Key]:
+        """Indices of the chunks that hold anything but zeros, in C order."""
+        with self._lock:
+            return sorted(self._stored | {k for k, chunk in self._unsaved.items() if chunk.any()})
+
+    def region(self, key: Key) -> Region:
+        """Region of one chunk."""
+        return chunk_region(key, self.chunks, self.shape)
+
+    def chunk(self, key: Key) -> NDArray[Any]:
+        """Contents of one chunk, read-only; zeros where nothing is stored."""
+        with self._lock:
+            if key in self._unsaved:
+                return self._unsaved[key]
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+            if key not in self._stored:
+                return np.zeros(shape_of(self.region(key)), self.dtype)
+            chunk = self._load(key)
+            self._remember(key, chunk)
+            return chunk
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Copy of a region; only the chunks it touches are read."""
+        out = np.zeros(shape_of(region), self.dtype)
+        if out.size == 0:
+            return out
+        with self._lock:
+            for key in grid_keys(region, self.chunks):
+                if key in self._stored or key in self._unsaved:
+                    place = self.region(key)
+                    inner = [
+                        (max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(region, place, strict=True)
+                    ]
+                    target = tuple(slice(a - s.start, b - s.start) for (a, b), s in zip(inner, region, strict=True))
+                    source = tuple(slice(a - s.start, b - s.start) for (a, b), s in zip(inner, place, strict=True))
+                    out[target] = self.chunk(key)[source]
+        return out
+
+    def write_chunk(self, key: Key, chunk: NDArray[Any]) -> None:
+        """Replace one chunk in memory and on disk.
+
+        Raises
+        ------
+        StorageError
+            If the disk refuses; the chunk then stays in memory.
+        """
+        with self._lock:
+            new = np.ascontiguousarray(chunk, self.dtype)
+            if new is chunk:
+                new = new.copy()
+            new.flags.writeable = False
+            self._forget(key)
+            self._unsaved[key] = new
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what an earlier refusal of the disk left unsaved."""
+        with self._lock:
+            for key in list(self._unsaved):
+                chunk = self._unsaved[key]
+                try:
+                    self._zarr[self.region(key)] = chunk
+                except OSError as error:
+                    raise storage_error(error, self.path) from error
+                del self._unsaved[key]
+                (self._stored.add if chunk.any() else self._stored.discard)(key)
+                self._remember(key, chunk)
+
+    def __getitem__(self, index: object) -> NDArray[Any]:
+        region, dropped = explicit(index, self.shape)
+        return self.read(region).squeeze(axis=dropped) if dropped else self.read(region)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        array = self[...]
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def _open(self) -> "zarr.Array[Any]":
+        try:
+            if (self.path / "zarr.json").exists():
+                return zarr.open_array(self.path, mode="r+")
+            return zarr.create_array(
+                self.path,
+                shape=self.shape,
+                chunks=self.chunks,
+                dtype=self.dtype,
+                fill_value=0,
+                chunk_key_encoding={"name": "default", "separator": "."},  # one flat folder, listed in one call
+                overwrite=False,
+            )
+        except OSError as error:
+            raise storage_error(error, self.path, doing="opened") from error
+
+    def _file(self, key: Key) -> Path:
+        return self.path / ".".join(("c", *map(str, key)))
+
+    def _listing(self) -> set[Key]:
+        with os.scandir(self.path) as entries:
+            names = [entry.name.split(".") for entry in entries]
+        return {tuple(map(int, n[1:])) for n in names if n[0] == "c" and all(part.isdigit() for part in n[1:])}
+
+    def _load(self, key: Key) -> NDArray[Any]:
+        try:
+            chunk = np.asarray(self._zarr[self.region(key)])
+        except OSError as error:
+            raise storage_error(error, self._file(key), doing="read") from error
+        except (RuntimeError, ValueError) as error:  # what the decoders raise on cut-off data
+            chunk = self._set_aside(key, error)
+        chunk.flags.writeable = False
+        return chunk
+
+    def _set_aside(self, key: Key, error: Exception) -> NDArray[Any]:
+        """Rename a damaged chunk file, so that the rest of the image stays usable and nothing is deleted."""
+        file = self._file(key)
+        file.replace(file.with_name(f"damaged-{file.name}"))
+        self._stored.discard(key)
+        region = self.region(key)
+        self._on_note(
+            f"A piece of the annotation at {describe(region)} could not be read ({error}). It counts as not painted; "
+            f"the file was kept as “damaged-{file.name}” in “{self.path}”: paint that place again."
+        )
+        return np.zeros(shape_of(region), self.dtype)
+
+    def _remember(self, key: Key, chunk: NDArray[Any]) -> None:
+        self._cache[key] = chunk
+        self._cached_bytes += chunk.nbytes
+        while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
+            _, old = self._cache.popitem(last=False)
+            self._cached_bytes -= old.nbytes
+
+    def _forget(self, key: Key) -> None:
+        old = self._cache.pop(key, None)
+        if old is not None:
+            self._cached_bytes -= old.nbytes
+
+
+def describe(region: Region) -> str:
+    """Corners of a region in words.
+
+    Examples
+    --------
+    >>> describe(region_of((0, 5), (10, 20)))
+    'start (0, 5), stop (10, 20)'
+    """
+    return f"start {tuple(s.start for s in region)}, stop {tuple(s.stop for s in region)}"

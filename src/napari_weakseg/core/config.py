@@ -1,0 +1,41 @@
+"""Settings of the training, saved with the project."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrainConfig(BaseModel):
+    """How the network is trained. Every default works; ``None`` means chosen from the data and the device.
+
+    Attributes
+    ----------
+    patch_px : int or None
+        Side of the square or cubic training patches, in pixels.
+    batch : int
+        Patches in one optimiser step.
+    width : int or None
+        Feature channels at the finest level of the network.
+    learning_rate : float
+        Peak step size of the optimiser.
+    ema : float
+        Share of the old weights that the averaged teacher keeps at each step.
+    orientation : {"any", "fixed"}
+        ``"any"``: the sample may be seen from any side, flips and quarter turns are made.
+        ``"fixed"``: it has an up and a down, no flips or turns.
+    growth : {"monotone", "regrow", "off"}
+        ``"monotone"``: blobs only ever grow. ``"regrow"``: each round starts from the blob again. ``"off"``: no growth.
+    rounds : int
+        Rounds of growth at most.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    patch_px: int | None = Field(default=None, ge=16)
+    batch: int = Field(default=4, ge=1)
+    width: int | None = Field(default=None, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    ema: float = Field(default=0.99, ge=0, lt=1)
+    orientation: Literal["any", "fixed"] = "any"
+    growth: Literal["monotone", "regrow", "off"] = "monotone"
+    rounds: int = Field(default=3, ge=0)

@@ -1,0 +1,115 @@
+"""Files that are either the old or the new one, whatever happens in between."""
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from napari_weakseg.core.errors import ProjectError, StorageError
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "Free some space and carry on: what you painted is kept in memory until then."),
+    errno.EDQUOT: ("your disk quota is used up", "Free some space and carry on: nothing painted is lost until then."),
+    errno.EACCES: ("you may not write there", "Ask for write permission, or copy the project to a folder of your own."),
+    errno.EPERM: ("you may not write there", "Ask for write permission, or copy the project to a folder of your own."),
+    errno.EROFS: ("that disk is read-only", "Copy the project to a disk that can be written, and open it there."),
+}
+
+
+def storage_error(error: OSError, path: Path, *, doing: str = "saved") -> StorageError:
+    """`StorageError` that says in plain words why `path` could not be written or read."""
+    why, remedy = _REASONS.get(
+        error.errno or 0,
+        (f"the disk reported “{error.strerror or error}”", "Check that the disk is connected, then try again."),
+    )
+    return StorageError(f"“{path}” could not be {doing}: {why}.", remedy, repr(error))
+
+
+@contextmanager
+def storage_errors(path: Path, *, doing: str = "saved") -> Iterator[None]:
+    """Turn every OSError of the block into a `StorageError` about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, path, doing=doing) from error
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, flush it to the disk, then rename it into place."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: object, *, backup: bool = False) -> None:
+    """Write JSON atomically; with `backup`, the version before is kept as ``<name>.bak``.
+
+    Raises
+    ------
+    StorageError
+        If the disk refuses; the old file is untouched then.
+    """
+    data = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    with storage_errors(path):
+        if backup and path.exists():
+            write_atomically(path.with_name(path.name + ".bak"), path.read_bytes())
+        write_atomically(path, data)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises
+    ------
+    ProjectError
+        If the file is cut off or is not a JSON object.
+    StorageError
+        If it cannot be read at all.
+    """
+    with storage_errors(path, doing="read"):
+        data = path.read_bytes()
+    try:
+        value = json.loads(data)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(value, dict):
+        raise _damaged(path, f"expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def read_json_or_backup(path: Path) -> tuple[dict[str, Any], str]:
+    """Read a JSON object, or its backup where the file is damaged or gone.
+
+    Returns
+    -------
+    value : dict
+    note : str
+        One sentence where the backup had to be used, else empty.
+    """
+    try:
+        return read_json(path), ""
+    except (ProjectError, StorageError) as error:
+        backup = path.with_name(path.name + ".bak")
+        try:
+            value = read_json(backup)
+        except (ProjectError, StorageError):
+            raise error from None
+        return value, f"“{path.name}” was damaged, so its last good copy “{backup.name}” was used."
+
+
+def _damaged(path: Path, details: str) -> ProjectError:
+    return ProjectError(
+        f"“{path}” is damaged or cut off.",
+        f"Restore it from a backup of the folder “{path.parent}”; the painted labels beside it are untouched.",
+        details,
+    )
