@@ -14,7 +14,7 @@ command -v "$python" >/dev/null 2>&1 || wanted="$wanted python3"
 
 missing=""
 for package in $wanted; do
-    # the newest Debian and Ubuntu call some libraries libNAMEt64, and these provide the old name
+    # the newest Debian and Ubuntu end some library names in t64, and these provide the old name
     dpkg-query -W -f='${db:Status-Status}\n' "$package" "${package}t64" 2>/dev/null | grep -qx installed \
         || missing="$missing $package"
 done
