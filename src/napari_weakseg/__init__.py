@@ -4,17 +4,13 @@
 Both are loaded on first use, so that importing the package costs nothing.
 """
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_weakseg.core.project import Project
     from napari_weakseg.session import Session
 
-try:
-    __version__ = version("napari-weakseg")
-except PackageNotFoundError:  # run from a source tree that is not installed
-    __version__ = "0+unknown"
+    __version__: str
 
 __all__ = ["Project", "Session", "__version__"]
 
@@ -28,6 +24,13 @@ def __getattr__(name: str) -> object:
         from napari_weakseg.session import Session
 
         return Session
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("napari-weakseg")
+        except PackageNotFoundError:  # run from a source tree that is not installed
+            return "0+unknown"
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -51,14 +51,14 @@ class ChunkedArray:
         shape: Sequence[int],
         dtype: type[np.integer[Any]],
         *,
-        lock: RLock | None = None,
+        lock: RLock,
         on_note: Callable[[str], None] = _no_note,
     ) -> None:
         self.path = path
         self.shape = tuple(int(size) for size in shape)
         self.dtype = np.dtype(dtype)
         self.chunks = (1,) * (len(self.shape) - 2) + tuple(min(CHUNK_PX, size) for size in self.shape[-2:])
-        self._lock = lock or RLock()
+        self._lock = lock
         self._on_note = on_note
         self._zarr = self._open()
         self._stored = self._listing()
@@ -112,25 +112,27 @@ class ChunkedArray:
                     out[target] = self.chunk(key)[source]
         return out
 
-    def write_chunk(self, key: Key, chunk: NDArray[Any]) -> None:
-        """Replace one chunk in memory and on disk.
+    def stage(self, key: Key, chunk: NDArray[Any]) -> None:
+        """Replace one chunk in memory; `flush` writes it."""
+        with self._lock:
+            new = np.array(chunk, self.dtype, order="C")
+            new.flags.writeable = False
+            self._forget(key)
+            self._unsaved[key] = new
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether chunks wait for the disk."""
+        return bool(self._unsaved)
+
+    def flush(self) -> None:
+        """Write all staged chunks, those of an earlier refusal of the disk included.
 
         Raises
         ------
         StorageError
-            If the disk refuses; the chunk then stays in memory.
+            If the disk refuses; what is left stays in memory and is written by the next flush.
         """
-        with self._lock:
-            new = np.ascontiguousarray(chunk, self.dtype)
-            if new is chunk:
-                new = new.copy()
-            new.flags.writeable = False
-            self._forget(key)
-            self._unsaved[key] = new
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what an earlier refusal of the disk left unsaved."""
         with self._lock:
             for key in list(self._unsaved):
                 chunk = self._unsaved[key]

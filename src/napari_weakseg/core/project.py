@@ -1,0 +1,407 @@
+"""A project: a folder with classes, images and what was said about them."""
+
+import json
+import re
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import RLock
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+
+from napari_weakseg.core.classes import ClassInfo, ClassTable
+from napari_weakseg.core.config import TrainConfig
+from napari_weakseg.core.errors import ImageError, ProjectError, StorageError
+from napari_weakseg.core.images import ImageSource, Statistics
+from napari_weakseg.core.importing import image_record, store_array, unused
+from napari_weakseg.core.lock import ProjectLock
+from napari_weakseg.core.project_image import ProjectImage
+from napari_weakseg.core.record import (
+    ImageRecord,
+    ProjectRecord,
+    StatisticsRecord,
+    fingerprint,
+    parsed_config,
+    parsed_project,
+    relative,
+)
+from napari_weakseg.core.storage import read_json_or_backup, storage_errors, write_json
+
+_FILE = "project.json"
+
+
+class Project:
+    """A project folder, opened by one window at a time; see `create` and `open`.
+
+    Every change is on disk when the call returns, and killing the program at any moment loses nothing older.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    """
+
+    def __init__(self, path: Path, record: ProjectRecord, lock: ProjectLock, notes: Sequence[str] = ()) -> None:
+        self.path = path
+        self._lock = RLock()
+        self._notes = list(notes)
+        self._release = weakref.finalize(self, lock.release)
+        self._record = record
+        self._classes = ClassTable(record.classes)
+        self._config, note = parsed_config(record.config)
+        if note:
+            self._note(note)
+        self._images = {item.name: ProjectImage(self, item) for item in record.images}
+        for image in self._images.values():
+            self._look_at(image)
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        classes: Sequence[str | ClassInfo],
+        *,
+        ndim: int = 2,
+        config: TrainConfig | None = None,
+    ) -> "Project":
+        """Make a project folder.
+
+        Parameters
+        ----------
+        path : path
+            A new or empty folder.
+        classes : sequence of str or ClassInfo
+            The first is the background.
+        ndim : {2, 3}
+            Spatial axes that the network sees: 2 for images and stacks of images, 3 for volumes.
+        config : TrainConfig, optional
+
+        Raises
+        ------
+        ProjectError
+            If the folder holds something already.
+        StorageError
+            If it cannot be written.
+        """
+        path = Path(path)
+        table = ClassTable.from_names(classes)
+        if ndim not in (2, 3):
+            raise ProjectError(f"A project has 2 or 3 spatial axes, not {ndim}.", "Choose 2 for images, 3 for volumes.")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            there = "a project" if (path / _FILE).exists() else "something else"
+            raise ProjectError(f"“{path}” holds {there} already.", "Open it, or choose a new folder.")
+        with storage_errors(path):
+            for folder in ("annotations", "predictions", "checkpoints"):
+                (path / folder).mkdir(parents=True, exist_ok=True)
+        lock = ProjectLock(path)
+        record = ProjectRecord(
+            ndim=3 if ndim == 3 else 2, classes=tuple(table), config=(config or TrainConfig()).model_dump(mode="json")
+        )
+        project = cls(path, record, lock)
+        project._save()
+        return project
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Project":
+        """Open a project folder.
+
+        Image files that are gone do not hinder it: see `notes` and `ProjectImage.missing`.
+
+        Raises
+        ------
+        ProjectError
+            If it is no project, is damaged, is open elsewhere (`ProjectLocked`) or is too new (`NewerSchema`).
+        StorageError
+            If the folder cannot be read and written.
+        """
+        path = Path(path)
+        path = path.parent if path.name == _FILE else path
+        file = path / _FILE
+        if not file.exists() and not file.with_name(f"{_FILE}.bak").exists():
+            raise ProjectError(f"“{path}” is no project: there is no {_FILE} in it.", "Choose a folder made by this plugin.")
+        lock = ProjectLock(path)
+        try:
+            value, note = read_json_or_backup(file)
+            return cls(path, parsed_project(value, file), lock, [note] if note else [])
+        except BaseException:
+            lock.release()
+            raise
+
+    @property
+    def name(self) -> str:
+        """Name of the folder without its ending."""
+        return self.path.resolve().stem
+
+    @property
+    def ndim(self) -> int:
+        """Spatial axes that the network sees, 2 or 3."""
+        return self._record.ndim
+
+    @property
+    def classes(self) -> ClassTable:
+        """The class table."""
+        return self._classes
+
+    @property
+    def config(self) -> TrainConfig:
+        """Training settings."""
+        return self._config
+
+    @property
+    def images(self) -> Mapping[str, ProjectImage]:
+        """Images by name, in the order of adding; a snapshot."""
+        return MappingProxyType(self._images)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Names of images whose files cannot be found."""
+        return tuple(name for name, image in self._images.items() if image.missing)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed since opening, in plain words: missing files, damaged pieces, copies used instead."""
+        return tuple(self._notes)
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Folder for checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def prediction_dir(self) -> Path:
+        """Folder for predictions."""
+        return self.path / "predictions"
+
+    def set_classes(self, table: ClassTable) -> None:
+        """Take another class table.
+
+        Raises
+        ------
+        ProjectError
+            If a class would vanish that annotations still use.
+        """
+        with self._lock:
+            for image in self._images.values() if len(table) < len(self._classes) else ():
+                used = {*image.annotations.painted_counts(), *image.annotations.tags}
+                used |= {mark.class_id or 0 for mark in (*image.annotations.boxes, *image.annotations.rules)}
+                if max(used, default=0) > len(table):
+                    name = self._classes.names[max(used) - 1]
+                    raise ProjectError(
+                        f"The class “{name}” cannot be removed: it is used on “{image.name}”.",
+                        "Erase its paint, boxes, tags and coverage there first.",
+                    )
+            self._classes = table
+            self._record.classes = tuple(table)
+            self._save()
+
+    def set_config(self, config: TrainConfig) -> None:
+        """Take other training settings."""
+        with self._lock:
+            self._config = config
+            self._record.config = config.model_dump(mode="json")
+            self._save()
+
+    def add_image(
+        self,
+        path_or_array: Any,
+        *,
+        name: str | None = None,
+        axes: str | None = None,
+        pixel_size: Mapping[str, tuple[float, str]] | None = None,
+    ) -> ProjectImage:
+        """Add an image by path (it stays where it is) or as an array (a copy is kept in the project).
+
+        Parameters
+        ----------
+        path_or_array : path or array
+        name : str, optional
+            The file's name without its ending if left out.
+        axes : str, optional
+            Letters of TZCYX, S = colour; as the file tells or guessed if left out.
+        pixel_size : mapping, optional
+            Axis letter → (size, unit), e.g. ``{"X": (0.1, "µm"), "Y": (0.1, "µm")}``.
+
+        Raises
+        ------
+        ImageError
+            If the image cannot be read or does not fit the others.
+        """
+        source = ImageSource.open(path_or_array, axes, name, pixel_size=pixel_size, spatial_ndim=self.ndim)
+        with self._lock:
+            source.name = self._new_name(source.name, given=name is not None)
+            self._check_fits(source)
+            taken = {item.folder.casefold() for item in self._record.images}
+            folder = unused(re.sub(r"[^\w.-]+", "_", source.name, flags=re.ASCII).strip("._")[:60] or "image", taken)
+            if source.path is None:
+                source = store_array(source, self.path / "images" / f"{folder}.zarr")
+            self._discard(self.path / "annotations" / folder)
+            record = image_record(source, folder, self.path)
+            image = ProjectImage(self, record, source)
+            image._watch(source)
+            self._record.images.append(record)
+            self._save()
+            self._images = {**self._images, source.name: image}
+            return image
+
+    def remove_image(self, name: str) -> None:
+        """Take an image out; its annotations go to the folder ``trash`` in the project, its file stays where it is."""
+        with self._lock:
+            image = self._image(name)
+            self._record.images.remove(image._record)
+            self._save()
+            self._images = {key: value for key, value in self._images.items() if key != name}
+            self._discard(self.path / "annotations" / image._record.folder)
+            if image._record.owned:
+                self._discard(image.path)
+
+    def relink(self, name: str, path: str | Path) -> None:
+        """Tell where the file of an image is now.
+
+        Raises
+        ------
+        ImageError
+            If that file has another shape.
+        """
+        with self._lock:
+            image = self._image(name)
+            old = image._record.model_copy()
+            image._record.path, image._source = relative(Path(path), self.path), None
+            try:
+                image._opened()
+                image._record.size_bytes, image._record.checksum = fingerprint(image.path)
+            except BaseException:
+                image._record.path = old.path
+                raise
+            self._save()
+
+    def append_history(self, entry: Mapping[str, Any]) -> None:
+        """Add one line to ``history.jsonl``, with the time."""
+        line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **entry}, ensure_ascii=False, default=str)
+        path = self.path / "history.jsonl"
+        with self._lock, storage_errors(path), path.open("a+b") as file:
+            if file.tell():
+                file.seek(-1, 2)
+                line = line if file.read(1) == b"\n" else "\n" + line  # the line before was cut off
+            file.write(f"{line}\n".encode())
+
+    def history(self) -> list[dict[str, Any]]:
+        """Entries of ``history.jsonl``; a line that was cut off is left out."""
+        path = self.path / "history.jsonl"
+        entries = []
+        with storage_errors(path, doing="read"):
+            lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        for line in lines:
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                continue
+        return entries
+
+    def flush(self) -> None:
+        """Write what an earlier refusal of the disk left in memory only.
+
+        Raises
+        ------
+        StorageError
+            If the disk still refuses.
+        """
+        with self._lock:
+            for image in self._images.values():
+                image.flush()
+            self._save()
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether something is in memory only, because the disk refused."""
+        return any(image.unsaved for image in self._images.values())
+
+    def close(self) -> None:
+        """Write what is left and give the folder free."""
+        if not self._release.alive:
+            return
+        try:
+            for image in self._images.values():
+                image.flush()
+                if image._source is not None:
+                    image._source.close()
+        finally:
+            self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Project({str(self.path)!r}, {len(self._images)} images, {self._classes!r})"
+
+    def _note(self, note: str) -> None:
+        if note not in self._notes:
+            self._notes.append(note)
+
+    def _save(self) -> None:
+        write_json(self.path / _FILE, self._record.model_dump(mode="json", by_alias=True), backup=True)
+
+    def _store_statistics(self, record: ImageRecord, statistics: Statistics) -> None:
+        with self._lock:
+            record.statistics = StatisticsRecord(low=statistics.low, high=statistics.high, notes=statistics.notes)
+            try:
+                self._save()
+            except StorageError as error:  # measured again next time; no reason to stop anybody
+                self._note(str(error))
+
+    def _image(self, name: str) -> ProjectImage:
+        if name not in self._images:
+            known = ", ".join(self._images) or "none yet"
+            raise ProjectError(f"There is no image “{name}” in the project.", f"Its images are: {known}.")
+        return self._images[name]
+
+    def _new_name(self, name: str, *, given: bool) -> str:
+        name = name.strip() or "image"
+        if name in self._images and given:
+            raise ImageError(f"There is an image “{name}” in the project already.", "Choose another name.")
+        return unused(name, set(self._images))
+
+    def _check_fits(self, source: ImageSource) -> None:
+        """Refuse other channel counts, and flat images in a project of volumes."""
+        if self.ndim == 3 and "Z" not in source.label_axes:
+            raise ImageError(
+                f"“{source.name}” has the axes {source.axes}, but this project is for volumes and needs Z.",
+                'Name the axes, for example axes="ZYX", or make a project with ndim=2.',
+            )
+        for other in self._record.images:
+            if other.n_channels != source.n_channels:
+                raise ImageError(
+                    f"“{source.name}” has {source.n_channels} channel(s), but “{other.name}” has {other.n_channels}.",
+                    "All images of a project need the same channels: select or convert them first, or check the axes.",
+                )
+
+    def _look_at(self, image: ProjectImage) -> None:
+        """Note a file that is gone or was changed since it was added."""
+        if image.missing:
+            self._note(
+                f"The file “{image.path}” of the image “{image.name}” is missing. Its annotations are kept: "
+                "put the file back, or tell the project where it is now (relink)."
+            )
+        elif not image._record.owned and self._changed(image):
+            self._note(
+                f"The file “{image.path}” of the image “{image.name}” was changed since it was added: "
+                "check that the annotations still fit."
+            )
+
+    def _changed(self, image: ProjectImage) -> bool:
+        with storage_errors(image.path, doing="read"):
+            return fingerprint(image.path) != (image._record.size_bytes, image._record.checksum)
+
+    def _discard(self, path: Path) -> None:
+        """Move a file or folder into ``trash``."""
+        if not path.exists():
+            return
+        trash = self.path / "trash"
+        with storage_errors(trash):
+            trash.mkdir(exist_ok=True)
+            path.rename(trash / unused(f"{time.strftime('%Y%m%d-%H%M%S')}-{path.name}", {p.name for p in trash.iterdir()}))

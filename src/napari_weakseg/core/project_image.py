@@ -1,0 +1,381 @@
+"""One image of a project and what was said about it."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from math import prod
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from napari_weakseg.core.annotations import COVERAGE, Annotations, Box, Coverage, CoverageRule
+from napari_weakseg.core.checks import check_class_ids, check_object_ids, clipped_box, placed, whole_numbers
+from napari_weakseg.core.errors import AnnotationError, ImageError, ProjectError, StorageError
+from napari_weakseg.core.images import ImageSource, Statistics
+from napari_weakseg.core.knowledge import Knowledge
+from napari_weakseg.core.paint import Paint
+from napari_weakseg.core.record import ImageRecord, MarksRecord
+from napari_weakseg.core.regions import Region
+from napari_weakseg.core.storage import read_json_or_backup, storage_errors, write_json
+
+if TYPE_CHECKING:
+    from napari_weakseg.core.project import Project
+
+
+class ProjectImage:
+    """An image and its annotations; made by `Project.add_image`.
+
+    Every change is on disk when the call returns. Painting in one thread and reading in another is safe.
+
+    Attributes
+    ----------
+    name : str
+    axes : str
+        Letters of TZCYX in the order of the file (S for colour).
+    label_axes : str
+        Axes of all annotations: the image's axes without channels, ordered as in TZYX.
+    label_shape : tuple of int
+    revision : int
+        Grows with every change of the annotations.
+    """
+
+    def __init__(self, project: "Project", record: ImageRecord, source: ImageSource | None = None) -> None:
+        self._project = project
+        self._record = record
+        self._source = source
+        self._folder = project.path / "annotations" / record.folder
+        with storage_errors(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+        self._paint = Paint(self._folder, record.label_shape, on_note=project._note)
+        marks = self._read_marks()
+        self._boxes = tuple(Box(b.class_id, b.start, b.stop) for b in marks.boxes)
+        self._tags: Mapping[int, bool] = MappingProxyType(dict(marks.tags))
+        self._rules = tuple(CoverageRule(r.class_id, r.kind, r.start, r.stop) for r in marks.coverage)
+        self.name = record.name
+        self.axes = record.axes
+        self.label_axes = record.label_axes
+        self.label_shape = record.label_shape
+        self.revision = 0
+
+    @property
+    def path(self) -> Path:
+        """Where the pixels are, or were when the image was added."""
+        return self._project.path / self._record.path
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels."""
+        return self._record.n_channels
+
+    @property
+    def missing(self) -> bool:
+        """Whether the image file cannot be found."""
+        return self._source is None and not self.path.exists()
+
+    @property
+    def source(self) -> ImageSource:
+        """The pixels, opened at first use.
+
+        Raises
+        ------
+        ImageError
+            If the file is missing, unreadable, or has another shape than when it was added.
+        """
+        with self._paint.lock:
+            if self._source is None:
+                self._source = self._opened()
+            return self._source
+
+    @property
+    def annotations(self) -> Annotations:
+        """All annotations; boxes, tags and rules as they are now, labels and objects live."""
+        with self._paint.lock:
+            return Annotations(
+                self.label_shape, self._paint.labels, self._paint.objects, self._boxes, self._tags, self._rules
+            )
+
+    @property
+    def recent(self) -> list[Region]:
+        """Where something was painted since the project was opened, newest first, at most 64 regions."""
+        with self._paint.lock:
+            return list(self._paint.recent)
+
+    def frames(self) -> list[tuple[int, ...]]:
+        """Index of each frame; a frame is what the network sees at once. One empty tuple where there is just one."""
+        return list(product(*(range(size) for size in self.label_shape[: -self._project.ndim])))
+
+    def frame_region(self, frame: Sequence[int]) -> Region:
+        """Region of a whole frame.
+
+        Raises
+        ------
+        AnnotationError
+            If there is no such frame.
+        """
+        counts = self.label_shape[: -self._project.ndim]
+        if len(frame) != len(counts) or any(not 0 <= i < n for i, n in zip(frame, counts, strict=True)):
+            raise AnnotationError(
+                f"“{self.name}” has no frame {tuple(frame)}.",
+                f"Its frames are counted along {', '.join(self.label_axes[: len(counts)]) or 'no axis'}: {counts}.",
+            )
+        return tuple(slice(i, i + 1) for i in frame) + tuple(slice(0, n) for n in self.label_shape[len(counts) :])
+
+    def paint(self, labels: Any, *, start: Sequence[int] | None = None) -> None:
+        """Replace the painted labels of the whole image, or of a block of it.
+
+        Parameters
+        ----------
+        labels : int array
+            Class ids, 0 = not annotated; of `label_shape`, or a block of any size that lies at `start`.
+        start : sequence of int, optional
+            First pixel of the block along the label axes.
+
+        Notes
+        -----
+        Object ids stay where the class stays, and vanish where another class or 0 is painted.
+
+        Raises
+        ------
+        AnnotationError
+            If shape, type or ids do not fit.
+        StorageError
+            If the disk refuses; the paint is kept in memory then.
+        """
+        block, region = self._placed(labels, start, what="labels")
+        check_class_ids(block, region, self._project.classes, name=self.name)
+        try:
+            changed = self._paint.put_labels(block, region)
+        except StorageError:
+            self.revision += 1
+            raise
+        self.revision += changed
+
+    def paint_objects(self, class_: str | int, ids: Any, *, start: Sequence[int] | None = None) -> None:
+        """Paint objects of one class that are told apart by their ids.
+
+        Parameters
+        ----------
+        class_ : str or int
+        ids : int array
+            Object ids, 0 = not annotated; placed as in `paint`.
+        start : sequence of int, optional
+
+        Notes
+        -----
+        Where an object of this class was and the id is 0 now, the paint is removed. Paint without an id, and other
+        classes' paint, stay where the id is 0.
+
+        Raises
+        ------
+        AnnotationError, StorageError
+            As `paint`.
+        """
+        class_id = self._project.classes.id_of(class_)
+        block, region = self._placed(ids, start, what="object ids")
+        check_object_ids(block, region, name=self.name)
+        try:
+            changed = self._paint.put_objects(class_id, block, region)
+        except StorageError:
+            self.revision += 1
+            raise
+        self.revision += changed
+
+    def add_box(self, class_: str | int, start: Sequence[int], stop: Sequence[int]) -> None:
+        """Add a box around one object: `start` and `stop` in pixels of the label axes, half-open, cut at the border."""
+        class_id = self._project.classes.id_of(class_)
+        corners = self._clipped(start, stop, what="box")
+        with self._paint.lock:
+            self._set_marks(boxes=(*self._boxes, Box(class_id, *corners)))
+
+    def remove_box(self, index: int) -> None:
+        """Remove a box by its place in `annotations.boxes`."""
+        with self._paint.lock:
+            if not 0 <= index < len(self._boxes):
+                raise AnnotationError(
+                    f"“{self.name}” has no box number {index}.", f"It has {len(self._boxes)} boxes, counted from 0."
+                )
+            self._set_marks(boxes=self._boxes[:index] + self._boxes[index + 1 :])
+
+    def tag(self, class_: str | int, present: bool | None) -> None:
+        """Say that a class is present (True) or absent (False) in the image, or unknown (None)."""
+        class_id = self._project.classes.id_of(class_)
+        with self._paint.lock:
+            tags = {key: value for key, value in self._tags.items() if key != class_id}
+            if present is not None:
+                tags[class_id] = bool(present)
+            self._set_marks(tags=tags)
+
+    def coverage(
+        self,
+        class_: str | int | None,
+        kind: Coverage,
+        start: Sequence[int] | None = None,
+        stop: Sequence[int] | None = None,
+    ) -> None:
+        """Say how complete the marks of a class are.
+
+        Parameters
+        ----------
+        class_ : str, int or None
+            None = every class.
+        kind : {"some", "all objects", "exact"}
+        start, stop : sequence of int, optional
+            Region in pixels of the label axes, half-open; the whole image if left out.
+        """
+        class_id = None if class_ is None else self._project.classes.id_of(class_)
+        if kind not in COVERAGE:
+            raise AnnotationError(f"“{kind}” is no coverage.", f"Use one of {', '.join(map(repr, COVERAGE))}.")
+        if (start is None) != (stop is None):
+            raise AnnotationError("A region of coverage needs both start and stop.", "Give both, or none for the whole image.")
+        corners: tuple[tuple[int, ...] | None, tuple[int, ...] | None] = (None, None)
+        if start is not None and stop is not None:
+            corners = self._clipped(start, stop, what="region of coverage")
+        with self._paint.lock:
+            rules = [rule for rule in self._rules if not _overruled(rule, class_id, corners)]
+            if rules or kind != "some":
+                rules.append(CoverageRule(class_id, kind, *corners))
+            self._set_marks(rules=tuple(rules))
+
+    def knowledge(
+        self, frame: Sequence[int] = (), *, region: Region | None = None, reach_px: Mapping[int, float] | None = None
+    ) -> Knowledge:
+        """What is known about a frame, or about a part of it.
+
+        Parameters
+        ----------
+        frame : sequence of int
+        region : Region, optional
+            Over the label axes or over the spatial axes alone.
+        reach_px : mapping of int to float, optional
+            Class id → distance from its blobs, in pixels along X, beyond which "all objects" rules the class out.
+        """
+        place = self.frame_region(frame)
+        if region is not None:
+            place = place[: -self._project.ndim] + tuple(region)[-self._project.ndim :]
+        return Knowledge.from_annotations(
+            self.annotations,
+            self._project.classes,
+            place,
+            spatial_ndim=self._project.ndim,
+            reach_px=reach_px or {},
+            sampling=self._sampling(),
+        )
+
+    def flush(self) -> None:
+        """Write what an earlier refusal of the disk left in memory only.
+
+        Raises
+        ------
+        StorageError
+            If the disk still refuses.
+        """
+        with self._paint.lock:
+            self._paint.flush()
+            if self._marks_unsaved:
+                self._set_marks()
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether something painted is in memory only, because the disk refused."""
+        return self._paint.labels.unsaved or self._paint.objects.unsaved or self._marks_unsaved
+
+    _marks_unsaved = False
+
+    def _placed(self, values: Any, start: Sequence[int] | None, *, what: str) -> tuple[NDArray[Any], Region]:
+        array = whole_numbers(values, what=what, name=self.name)
+        return placed(
+            array, start, what=what, name=self.name, label_shape=self.label_shape, axes=self.label_axes
+        )
+
+    def _clipped(
+        self, start: Sequence[int], stop: Sequence[int], *, what: str
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return clipped_box(
+            start, stop, what=what, name=self.name, label_shape=self.label_shape, axes=self.label_axes
+        )
+
+    def _set_marks(
+        self,
+        *,
+        boxes: tuple[Box, ...] | None = None,
+        tags: Mapping[int, bool] | None = None,
+        rules: tuple[CoverageRule, ...] | None = None,
+    ) -> None:
+        """Take over new marks in memory, then write them."""
+        self._boxes = self._boxes if boxes is None else boxes
+        self._tags = self._tags if tags is None else MappingProxyType(dict(tags))
+        self._rules = self._rules if rules is None else rules
+        self.revision += 1
+        self._marks_unsaved = True
+        record = MarksRecord.of(self._boxes, dict(self._tags), self._rules)
+        write_json(self._folder / "marks.json", record.model_dump(mode="json"), backup=True)
+        self._marks_unsaved = False
+
+    def _read_marks(self) -> MarksRecord:
+        path = self._folder / "marks.json"
+        if not path.exists() and not path.with_name("marks.json.bak").exists():
+            return MarksRecord()
+        try:
+            value, note = read_json_or_backup(path)
+            marks = MarksRecord.model_validate(value)
+        except (ProjectError, ValueError) as error:
+            aside = path.with_name("damaged-marks.json")
+            with storage_errors(path):
+                path.replace(aside)
+            self._project._note(
+                f"Boxes, tags and coverage of “{self._record.name}” could not be read ({error}). "
+                f"The file was kept as “{aside}”; set them again. What was painted is untouched."
+            )
+            return MarksRecord()
+        if note:
+            self._project._note(f"“{self._record.name}”: {note}")
+        return marks
+
+    def _opened(self) -> ImageSource:
+        if self.missing:
+            raise ImageError(
+                f"The file “{self.path}” of the image “{self.name}” is missing; what you painted on it is kept.",
+                "Put the file back, or tell the project where it is now (relink).",
+            )
+        size = dict(self._record.pixel_size) if self._record.pixel_size else None
+        source = ImageSource.open(
+            self.path, axes=self.axes, name=self.name, pixel_size=size, spatial_ndim=self._project.ndim
+        )
+        if source.shape != self._record.shape:
+            raise ImageError(
+                f"The file “{self.path}” of the image “{self.name}” is {source.shape} now; "
+                f"it was {self._record.shape} when it was added.",
+                "Put the old file back, or add the new one under another name.",
+            )
+        self._watch(source)
+        return source
+
+    def _watch(self, source: ImageSource) -> None:
+        """Give the source its stored statistics, or store them once they are measured."""
+        if self._record.statistics is not None:
+            source.statistics = self._record.statistics.value()
+        else:
+            source.on_statistics = self._store_statistics
+
+    def _store_statistics(self, statistics: Statistics) -> None:
+        self._project._store_statistics(self._record, statistics)
+
+    def _sampling(self) -> tuple[float, ...] | None:
+        """Spacing along the spatial axes in units of a pixel along X; None where it is even or unknown."""
+        sizes = self._record.pixel_size or {}
+        axes = self.label_axes[-self._project.ndim :]
+        if any(axis not in sizes for axis in axes) or len({sizes[axis][1] for axis in axes}) > 1:
+            return None
+        values = [sizes[axis][0] for axis in axes]
+        if prod(values) <= 0 or min(values) == max(values):
+            return None
+        return tuple(value / values[-1] for value in values)
+
+    def __repr__(self) -> str:
+        return f"ProjectImage({self.name!r}, {self.label_axes} {self.label_shape})"
+
+
+def _overruled(rule: CoverageRule, class_id: int | None, corners: tuple[Any, Any]) -> bool:
+    """Whether a new rule leaves nothing of an old one."""
+    return class_id in (None, rule.class_id) and corners in ((None, None), (rule.start, rule.stop))

@@ -1,0 +1,176 @@
+"""Opening image files so that only the parts asked for are read: TIFF, zarr, OME-Zarr, numpy and common pictures."""
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_weakseg.core.axes import file_axes
+from napari_weakseg.core.errors import ImageError
+
+PixelSize = Mapping[str, tuple[float, str]]
+
+_UNITS = {"µm": "µm", "um": "µm", "micron": "µm", "microns": "µm", "micrometer": "µm", "\\u00b5m": "µm", "nanometer": "nm"}
+_PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
+_KINDS = "TIFF, OME-TIFF, zarr, OME-Zarr, .npy, PNG or JPEG"
+
+
+class Pixels(Protocol):
+    """An array of any kind that is read by slices."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> Any: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An opened image: pixels, axis letters if the file tells them, pixel size if it tells that, how to close it."""
+
+    pixels: Pixels
+    axes: str | None = None
+    pixel_size: PixelSize | None = None
+    close: Callable[[], None] = lambda: None
+
+
+def open_file(path: Path, *, name: str, spatial_ndim: int = 2) -> Opened:
+    """Open an image file without reading its pixels.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, of an unknown kind, cut off, or packed in a way that cannot be unpacked here.
+    """
+    if not path.exists():
+        raise ImageError(f"The file “{path}” of the image “{name}” is missing.", "Put it back, or show where it is now.")
+    suffix = path.suffix.lower()
+    try:
+        if suffix in {".tif", ".tiff"}:
+            return _open_tiff(path, name, spatial_ndim)
+        if path.is_dir():
+            return _open_zarr(path, spatial_ndim)
+        if suffix == ".npy":
+            return Opened(np.load(path, mmap_mode="r", allow_pickle=False))
+        if suffix in _PICTURES:
+            return _open_picture(path)
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise all sorts of things on damaged files
+        raise unreadable(path, name, error) from error
+    raise ImageError(f"“{path.name}” is of a kind that cannot be read here.", f"Save it as {_KINDS}.")
+
+
+def unreadable(path: Path | None, name: str, error: Exception) -> ImageError:
+    """`ImageError` for pixels that cannot be decoded."""
+    if "imagecodecs" in str(error):
+        return ImageError(
+            f"“{path or name}” is packed in a way that needs the package imagecodecs.",
+            "Run “pip install imagecodecs”, or save the image without compression.",
+            repr(error),
+        )
+    return ImageError(
+        f"The image “{path or name}” cannot be read: it seems to be damaged or cut off.",
+        f"Copy it again from where it came, or save it anew as {_KINDS}.",
+        repr(error),
+    )
+
+
+def _open_tiff(path: Path, name: str, spatial_ndim: int) -> Opened:
+    import tifffile
+    import zarr
+
+    tiff = tifffile.TiffFile(path)
+    series = tiff.series[0]
+    axes = file_axes(series.axes, series.shape, name, spatial_ndim=spatial_ndim)
+    size = _tiff_pixel_size(tiff)
+    if series.dataoffset is not None and not series.is_multifile:  # one plain block of numbers
+        end = series.dataoffset + series.nbytes
+        if end > path.stat().st_size:
+            tiff.close()
+            raise ImageError(
+                f"“{path}” is cut off: {end} bytes are announced, {path.stat().st_size} are there.",
+                "Copy the file again from where it came.",
+            )
+        dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
+        pixels = np.memmap(path, dtype, "r", series.dataoffset, series.shape)
+        tiff.close()
+        return Opened(pixels, axes, size)
+    store = series.aszarr(level=0)
+    return Opened(zarr.open_array(store, mode="r"), axes, size, tiff.close)
+
+
+def _tiff_pixel_size(tiff: Any) -> PixelSize | None:
+    """Pixel size from OME or ImageJ metadata; None where there is none."""
+    if tiff.ome_metadata:
+        return _ome_pixel_size(tiff.ome_metadata)
+    imagej = tiff.imagej_metadata
+    if not imagej or "unit" not in imagej:
+        return None
+    unit = _unit(str(imagej["unit"]))
+    sizes = {}
+    for axis, tag in (("Y", "YResolution"), ("X", "XResolution")):
+        if tag in tiff.pages[0].tags:
+            numerator, denominator = tiff.pages[0].tags[tag].value
+            if numerator:
+                sizes[axis] = (denominator / numerator, unit)
+    if "spacing" in imagej:
+        sizes["Z"] = (abs(float(imagej["spacing"])), unit)
+    return sizes or None
+
+
+def _ome_pixel_size(xml: str) -> PixelSize | None:
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError:
+        return None
+    pixels = next((element for element in root.iter() if element.tag.endswith("}Pixels")), None)
+    if pixels is None:
+        return None
+    return {
+        axis: (float(value), _unit(pixels.get(f"PhysicalSize{axis}Unit", "µm")))
+        for axis in "ZYX"
+        if (value := pixels.get(f"PhysicalSize{axis}"))
+    } or None
+
+
+def _unit(unit: str) -> str:
+    return _UNITS.get(unit.strip().strip('"'), unit.strip().strip('"'))
+
+
+def _open_zarr(path: Path, spatial_ndim: int) -> Opened:
+    """A zarr array, or the finest level of an OME-Zarr image."""
+    import zarr
+
+    node = zarr.open(path, mode="r")
+    if isinstance(node, zarr.Array):
+        names = getattr(node.metadata, "dimension_names", None)
+        axes = "".join(str(n)[:1] for n in names) if names and all(names) else None
+        return Opened(node, axes)
+    attributes = dict(node.attrs)
+    multiscales: Any = attributes.get("ome", attributes)
+    multiscale = multiscales["multiscales"][0]
+    finest = multiscale["datasets"][0]
+    axes_info = [a if isinstance(a, dict) else {"name": a} for a in multiscale["axes"]]
+    axes = "".join(str(a["name"]).upper() for a in axes_info)
+    sizes = {}
+    for transform in finest.get("coordinateTransformations", []):
+        if transform.get("type") == "scale":
+            for info, value in zip(axes_info, transform["scale"], strict=True):
+                if info.get("unit") and info["name"].upper() in "ZYX":
+                    sizes[info["name"].upper()] = (float(value), _unit(str(info["unit"])))
+    array = node[finest["path"]]
+    assert isinstance(array, zarr.Array)
+    return Opened(array, axes, sizes or None)
+
+
+def _open_picture(path: Path) -> Opened:
+    from skimage.io import imread
+
+    pixels: NDArray[Any] = np.asarray(imread(path))
+    return Opened(pixels, "YXS" if pixels.ndim == 3 else "YX")
