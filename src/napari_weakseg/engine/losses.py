@@ -10,7 +10,6 @@ A pixel is *known* when some class is ruled out and some class is left. Pixels w
 and conflicts (none allowed), add exactly 0 to every loss and gradient here.
 """
 
-import math
 from typing import Literal
 
 import torch
@@ -24,11 +23,9 @@ __all__ = [
     "full_precision",
     "known_pixels",
     "project",
-    "ramp",
     "set_loss",
     "set_nll",
     "soft_ce",
-    "teacher_target",
     "weighted_mean",
 ]
 
@@ -104,34 +101,6 @@ def soft_ce(logits: Tensor, target: Tensor, weight: Tensor, norm: Tensor | float
     total = (weight.detach().to(log_p.dtype) * per_pixel).sum()
     norm = torch.as_tensor(norm, dtype=log_p.dtype, device=log_p.device)
     return total / torch.where(norm > 0, norm, torch.ones_like(norm))
-
-
-def teacher_target(
-    probabilities: Tensor, allowed: Tensor, *, min_mass: float = 0.5, min_confidence: float = 0.9
-) -> tuple[Tensor, Tensor]:
-    """Pseudo-label of the averaged teacher, restricted to the allowed classes, and where to believe it.
-
-    After Reiß et al. (CVPR 2021); the two rejection tests are ours. Use with `soft_ce` and ``norm`` = all
-    valid pixels, so that few confident pixels make a small loss.
-
-    Parameters
-    ----------
-    probabilities : float Tensor, (N, K, *S)
-    allowed : bool Tensor, (N, K, *S)
-    min_mass : float
-        Least share of the teacher's belief that the annotations allow.
-    min_confidence : float
-        Least probability of the best class after restriction.
-
-    Returns
-    -------
-    target : float Tensor, (N, K, *S)
-    weight : float Tensor, (N, *S)
-        1 where both tests pass, else 0.
-    """
-    target, mass = project(probabilities.detach(), allowed)
-    accepted = (mass >= min_mass) & (target.amax(1) >= min_confidence) & allowed.any(1)
-    return target, accepted.to(target.dtype)
 
 
 def set_nll(logits: Tensor, allowed: Tensor) -> Tensor:
@@ -258,12 +227,6 @@ def decidable_dice(logits: Tensor, allowed: Tensor) -> Tensor:
     size = certain.sum(2)
     dice = (2 * (p * certain).sum(2) + 1) / ((p * decided).sum(2) + size + 1)
     return weighted_mean(1 - dice, (size > 0).to(p.dtype))
-
-
-def ramp(step: int, length: int) -> float:
-    """Sigmoid-shaped ramp from ``exp(-5)`` at step 0 to 1 at `length`, the usual one for mean teachers."""
-    missing = 1 - min(1.0, step / max(1, length))
-    return math.exp(-5 * missing**2)
 
 
 def known_pixels(allowed: Tensor) -> Tensor:

@@ -1,12 +1,15 @@
-"""The teacher: a running average of the student's weights."""
+"""The teacher: a running average of the student, and how far its pseudo-labels are believed."""
 
 import copy
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Teacher"]
+from napari_weakseg.engine.losses import project
+
+__all__ = ["Teacher", "ramp", "teacher_target"]
 
 
 class Teacher:
@@ -53,6 +56,40 @@ class Teacher:
         if mine:
             torch._foreach_copy_(mine, theirs)
         self.updates += 1
+
+
+def teacher_target(
+    probabilities: Tensor, allowed: Tensor, *, min_mass: float = 0.5, min_confidence: float = 0.9
+) -> tuple[Tensor, Tensor]:
+    """Pseudo-label of the averaged teacher, restricted to the allowed classes, and where to believe it.
+
+    After Reiß et al. (CVPR 2021); the two rejection tests are ours. Use with `soft_ce` and ``norm`` = all
+    valid pixels, so that few confident pixels make a small loss.
+
+    Parameters
+    ----------
+    probabilities : float Tensor, (N, K, *S)
+    allowed : bool Tensor, (N, K, *S)
+    min_mass : float
+        Least share of the teacher's belief that the annotations allow.
+    min_confidence : float
+        Least probability of the best class after restriction.
+
+    Returns
+    -------
+    target : float Tensor, (N, K, *S)
+    weight : float Tensor, (N, *S)
+        1 where both tests pass, else 0.
+    """
+    target, mass = project(probabilities.detach(), allowed)
+    accepted = (mass >= min_mass) & (target.amax(1) >= min_confidence) & allowed.any(1)
+    return target, accepted.to(target.dtype)
+
+
+def ramp(step: int, length: int) -> float:
+    """Sigmoid-shaped ramp from ``exp(-5)`` at step 0 to 1 at `length`, the usual one for mean teachers."""
+    missing = 1 - min(1.0, step / max(1, length))
+    return math.exp(-5 * missing**2)
 
 
 def _matched(mine: Iterator[Tensor], theirs: Iterator[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
