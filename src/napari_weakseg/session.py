@@ -1,0 +1,399 @@
+"""A project and the engine that learns from it: all that a window, a script or the command line sees.
+
+No torch is imported here (the engine thread does that) and no Qt: a window calls :meth:`Session.poll` from a timer.
+"""
+
+import itertools
+import weakref
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_weakseg.core.config import TrainConfig
+from napari_weakseg.core.errors import ProjectError, TrainingError
+from napari_weakseg.core.project import Project, ProjectImage
+from napari_weakseg.engine.factory import checkpoints_of, trainer_factory
+from napari_weakseg.engine.mailbox import Mailbox
+from napari_weakseg.engine.messages import (
+    AnnotationsChanged,
+    Conflict,
+    Event,
+    Failed,
+    Finished,
+    Frame,
+    Grow,
+    Grown,
+    GrownPreview,
+    Pause,
+    Predict,
+    Predicted,
+    Preview,
+    Progress,
+    Refused,
+    Region,
+    Resume,
+    Save,
+    Saved,
+    Start,
+    StateChanged,
+    Status,
+    Stop,
+    View,
+)
+from napari_weakseg.engine.progress import MarkCounter
+from napari_weakseg.engine.protocol import TrainerProtocol
+from napari_weakseg.engine.runner import Runner
+from napari_weakseg.engine.scores import ClassScore, score
+
+#: Seconds to wait for the engine to reach its next boundary, save and end.
+CLOSE_TIMEOUT_S = 20.0
+_WAIT_S = 0.1  # short enough that Ctrl-C is noticed at once on every system
+_Answer = Predicted | Grown | Refused
+
+
+class Session:
+    """Train on a project, predict, and see where the blobs have grown to.
+
+    Parameters
+    ----------
+    project : Project
+        Stays open when the session is closed.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+    seed : int
+    config : TrainConfig, optional
+        In place of the project's own settings.
+    threads : int, optional
+        Processor threads the engine may use; a window leaves one core to itself.
+    make_trainer : callable, optional
+        Makes what trains and predicts, in place of the network trainer.
+
+    Notes
+    -----
+    Signals are emitted by :meth:`poll`, in the thread that calls it, and by the blocking calls, which poll.
+    Each carries the event of the same name in :mod:`napari_weakseg.engine.messages`.
+    """
+
+    state_changed = Signal(StateChanged)  # another phase, or something to say about it
+    progress = Signal(Progress)  # about every half second while training
+    preview = Signal(Preview)  # a tile of the prediction
+    grown_changed = Signal(GrownPreview)  # where the blobs on screen have grown to
+    finished = Signal(Finished)  # a run ended, for whatever reason
+    failed = Signal(Failed)  # in words for the person; starting again is possible
+    saved = Signal(Saved)  # what was learned is on disk
+    conflict = Signal(Conflict)  # pixels said to be two things at once; 0 when resolved
+    predicted = Signal(Predicted)  # answer to request_prediction
+    refused = Signal(Refused)  # a prediction that could not be made
+
+    def __init__(
+        self,
+        project: Project,
+        *,
+        device: str = "auto",
+        seed: int = 0,
+        config: TrainConfig | None = None,
+        threads: int | None = None,
+        make_trainer: Callable[[], TrainerProtocol] | None = None,
+    ) -> None:
+        self.project = project
+        self._mailbox = Mailbox()
+        self._ids = itertools.count(1)
+        self._awaited: dict[int, _Answer | None] = {}
+        self._ended: dict[int, Finished | None] = {}
+        self._last_failure: Failed | None = None
+        self._runner = Runner(
+            make_trainer or trainer_factory(project, config, device=device, seed=seed, threads=threads),
+            self._mailbox,
+            checkpoints_of(project, config),
+            count_marks=MarkCounter(project),
+        )
+        # Also runs at interpreter exit, so that a session nobody closed neither hangs python nor loses its training.
+        self._finalizer = weakref.finalize(self, self._runner.shutdown, CLOSE_TIMEOUT_S)
+
+    # -------------------------------------------------------------- training
+
+    def train(
+        self,
+        seconds: float | None = None,
+        steps: int | None = None,
+        *,
+        resume: bool = True,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Status:
+        """Train and wait for the end. Ctrl-C stops cleanly, saves what was learned and is raised again.
+
+        Parameters
+        ----------
+        seconds : float, optional
+            Training time.
+        steps : int, optional
+            Steps to make; where both are given, whichever ends first.
+        resume : bool
+            Go on from what was learned earlier, where classes and network are unchanged.
+        on_progress : callable, optional
+            Called about twice a second.
+
+        Raises
+        ------
+        TrainingError
+            In words that say what to do.
+        """
+        if seconds is None and steps is None:
+            raise TrainingError("How long to train is not given.", "Give seconds=… or steps=….")
+        run_id = next(self._ids)
+        self._ended[run_id] = None
+        self._last_failure = None
+        if on_progress is not None:
+            self.progress.connect(on_progress)
+        try:
+            self._runner.send(Start(seconds, steps, resume, run_id))
+            ended = self._wait_for_end(run_id)
+        except KeyboardInterrupt:
+            self._runner.send(Stop())
+            self._wait_for_end(run_id)
+            raise
+        finally:
+            self._ended.pop(run_id, None)
+            if on_progress is not None:
+                self.progress.disconnect(on_progress)
+        if ended.reason == "failed":
+            failure = self._last_failure or Failed("Training broke off.", "Start it again.")
+            raise TrainingError(failure.problem, failure.remedy, failure.details)
+        return self.status
+
+    def _wait_for_end(self, run_id: int) -> Finished:
+        while (ended := self._ended.get(run_id)) is None:
+            self._wait()
+        return ended
+
+    def start(self, *, seconds: float | None = None, steps: int | None = None, resume: bool = True) -> int:
+        """Train in the background; returns a number that `finished` carries at the end."""
+        run_id = next(self._ids)
+        self._runner.send(Start(seconds, steps, resume, run_id))
+        return run_id
+
+    def stop(self) -> None:
+        """End training at the next boundary and save what was learned."""
+        self._runner.send(Stop())
+
+    def pause(self) -> None:
+        """Hold training at the next boundary."""
+        self._runner.send(Pause())
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._runner.send(Resume())
+
+    def save(self) -> None:
+        """Save what was learned so far, while training goes on."""
+        self._runner.send(Save())
+
+    # ------------------------------------------------------- what has changed
+
+    def annotations_changed(self, name: str) -> None:
+        """Tell the engine that marks of this image changed (call after the project was told)."""
+        self._runner.send(AnnotationsChanged(name))
+
+    def view(self, name: str | None, frame: Frame = (), region: Region | None = None) -> None:
+        """Tell the engine what is on screen: it is predicted first and kept up to date.
+
+        Parameters
+        ----------
+        name : str or None
+            None when nothing of the project is shown.
+        frame : tuple of int
+        region : tuple of slice, optional
+            The visible part, along the spatial axes; None means the whole frame.
+        """
+        self._runner.send(View(name, tuple(frame), region))
+
+    # ------------------------------------------------------------ predicting
+
+    def predict(
+        self,
+        name: str,
+        *,
+        probabilities: bool = False,
+        frame: Frame | None = None,
+        region: Region | None = None,
+    ) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """Predict an image and wait for the result.
+
+        Parameters
+        ----------
+        name : str
+        probabilities : bool
+            Class probabilities in place of class ids.
+        frame : tuple of int, optional
+            One frame only; every frame where not given.
+        region : tuple of slice, optional
+            A part along the spatial axes.
+
+        Returns
+        -------
+        uint8 (*S) or float32 (K, *S)
+            Class ids, or probabilities; the frame axes before the spatial ones where no frame is given.
+
+        Raises
+        ------
+        TrainingError
+            Nothing has been learned yet, or the prediction was stopped.
+        ProjectError
+            No image of that name.
+        """
+        image = self._image(name)
+        blocks: list[NDArray[np.uint8] | NDArray[np.float32]] = []
+        frames = image.frames() if frame is None else [tuple(frame)]
+        for index in frames:
+            answer = self._ask(Predict(next(self._ids), name, index, region, probabilities))
+            assert isinstance(answer, Predicted)
+            block = answer.labels if answer.probabilities is None else answer.probabilities
+            blocks.append(block)
+        return _stack(blocks, image, probabilities) if frame is None else blocks[0]
+
+    def grown(self, name: str, *, frame: Frame | None = None) -> NDArray[np.uint8]:
+        """Tell where the blobs of an image have grown to: class ids, uint8 (*S), 0 elsewhere."""
+        image = self._image(name)
+        blocks: list[NDArray[np.uint8] | NDArray[np.float32]] = []
+        for index in image.frames() if frame is None else [tuple(frame)]:
+            answer = self._ask(Grow(next(self._ids), name, index))
+            assert isinstance(answer, Grown)
+            blocks.append(answer.labels)
+        return _stack(blocks, image, False).astype(np.uint8) if frame is None else blocks[0].astype(np.uint8)
+
+    def request_prediction(self, name: str, *, frame: Frame = (), probabilities: bool = False) -> int:
+        """Predict in the background: `preview` brings the tiles, `predicted` or `refused` the end.
+
+        Returns
+        -------
+        int
+            The request id that `predicted` or `refused` carries.
+        """
+        request_id = next(self._ids)
+        self._runner.send(Predict(request_id, name, tuple(frame), None, probabilities))
+        return request_id
+
+    def evaluate(self, name: str, masks: NDArray[np.integer]) -> Mapping[str, ClassScore]:
+        """Compare the prediction of an image with masks.
+
+        Parameters
+        ----------
+        name : str
+        masks : int (*label_shape)
+            Class ids; 0 is not judged.
+
+        Returns
+        -------
+        mapping of class name to ClassScore
+            Dice, IoU and pixel counts of each class.
+        """
+        image = self._image(name)
+        masks = np.asarray(masks)
+        if masks.shape != tuple(image.label_shape):
+            raise ProjectError(
+                f"The masks are {_times(masks.shape)} pixels, but “{name}” is {_times(image.label_shape)}.",
+                "Give masks of the image's own size, without the channels.",
+            )
+        return score(np.asarray(self.predict(name)), masks, self.project.classes.names)
+
+    def _image(self, name: str) -> ProjectImage:
+        if name not in self.project.images:
+            known = ", ".join(f"“{n}”" for n in self.project.images) or "none yet"
+            raise ProjectError(f"There is no image “{name}” in this project.", f"Its images: {known}.")
+        return self.project.images[name]
+
+    def _ask(self, request: Predict | Grow) -> Predicted | Grown:
+        self._awaited[request.request_id] = None
+        try:
+            self._runner.send(request)
+            while (answer := self._awaited[request.request_id]) is None:
+                self._wait()
+        except KeyboardInterrupt:
+            self._runner.send(Stop())
+            raise
+        finally:
+            self._awaited.pop(request.request_id, None)
+        if isinstance(answer, Refused):
+            raise TrainingError(answer.problem, answer.remedy, answer.details)
+        return answer
+
+    # ----------------------------------------------------------------- state
+
+    @property
+    def status(self) -> Status:
+        """What the engine is doing at this moment."""
+        return self._runner.status
+
+    def poll(self) -> None:
+        """Fetch what the engine has to say and emit it as signals, in this thread."""
+        for event in self._mailbox.drain():
+            self._note(event)
+            _emit(self, event)
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case Predicted() | Grown() | Refused() if event.request_id in self._awaited:
+                self._awaited[event.request_id] = event
+            case Finished() if event.run_id in self._ended:
+                self._ended[event.run_id] = event
+            case Failed():
+                self._last_failure = event
+
+    def _wait(self) -> None:
+        self._mailbox.wait(_WAIT_S)
+        self.poll()
+
+    def close(self) -> None:
+        """Save, free the memory of the engine and end its thread. Further calls do nothing."""
+        if self._finalizer.alive:
+            self._finalizer()
+            self.poll()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+_SIGNALS = {
+    StateChanged: "state_changed",
+    Progress: "progress",
+    Preview: "preview",
+    GrownPreview: "grown_changed",
+    Finished: "finished",
+    Failed: "failed",
+    Saved: "saved",
+    Conflict: "conflict",
+    Predicted: "predicted",
+    Refused: "refused",
+}
+
+
+def _emit(session: Session, event: Event) -> None:
+    name = _SIGNALS.get(type(event))
+    if name is not None:
+        getattr(session, name).emit(event)
+
+
+def _stack(
+    blocks: list[NDArray[np.uint8] | NDArray[np.float32]], image: ProjectImage, channels: bool
+) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """Put the frames of an image, in order, back into one array."""
+    spatial = blocks[0].ndim - channels
+    frame_shape = tuple(image.label_shape)[: len(image.label_shape) - spatial]
+    if not frame_shape:
+        return blocks[0]
+    whole = np.stack(blocks, axis=1 if channels else 0)
+    head = blocks[0].shape[:1] if channels else ()
+    return whole.reshape(head + frame_shape + blocks[0].shape[channels:])
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))
