@@ -1,7 +1,7 @@
 """napari-weakseg: segmentation that learns from rough, incomplete annotation.
 
-`Project` keeps images and what a person said about them on disk; `Session` trains a network on it and predicts.
-Both are loaded on first use, so that importing the package costs nothing.
+`Project` keeps images, and what a person said about them, on disk; `Session` trains a network on it and
+predicts. Both are loaded on first use, so that importing the package costs nothing.
 """
 
 from typing import TYPE_CHECKING

@@ -1,1 +1,1 @@
-"""What the person said: classes, annotations, images and the project folder. No torch, Qt or napari in here."""
+"""What the person said: classes, annotations, images and the project folder. No torch, Qt, napari here."""

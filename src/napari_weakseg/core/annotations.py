@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_weakseg.core.chunks import ChunkedArray
-from napari_weakseg.core.regions import Region, intersection, region_of, shape_of, whole
+from napari_weakseg.core.regions import Region, intersection, region_of, shape_of, shifted, start_of, whole
 
 Coverage = Literal["some", "all objects", "exact"]
 COVERAGE: tuple[Coverage, ...] = get_args(Coverage)
@@ -20,7 +20,10 @@ class LabelArray(Protocol):
     """Integer array that is read by region: a numpy array or a `ChunkedArray`."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Number of pixels along every axis."""
+        ...
+
     def __getitem__(self, index: Any, /) -> NDArray[Any]: ...
 
 
@@ -74,8 +77,8 @@ class Annotations:
 
     Notes
     -----
-    Boxes, tags and rules are a snapshot. `labels` and `objects` of a project's image are live: they read what is
-    painted at the moment of the call, one consistent region at a time.
+    Boxes, tags and rules are a snapshot. `labels` and `objects` of a project's image are live: they read what
+    is painted at the moment of the call, one consistent region at a time.
     """
 
     label_shape: tuple[int, ...]
@@ -98,13 +101,18 @@ class Annotations:
         return [whole(self.label_shape)] if np.any(self.labels[...]) else []
 
     def painted_counts(self, region: Region | None = None) -> dict[int, int]:
-        """Number of painted pixels for each class id that occurs, in a region or in the whole image."""
+        """Count the painted pixels of each class that occurs, in a region or in the whole image."""
         total = np.zeros(256, np.int64)
         for place in self.painted_region():
             common = place if region is None else intersection(place, region)
             if common is not None:
                 total += np.bincount(self.labels[common].ravel(), minlength=256)
         return {class_id: int(n) for class_id, n in enumerate(total) if class_id and n}
+
+    def used_classes(self) -> set[int]:
+        """Ids of the classes that any paint, box, tag or coverage names."""
+        named = {box.class_id for box in self.boxes} | {rule.class_id for rule in self.rules}
+        return {*self.painted_counts(), *self.tags, *(c for c in named if c is not None)}
 
     def coverage_of(self, class_id: int, region: Region | None = None) -> Coverage | None:
         """Coverage of a class in a region or the whole image; None where it differs from place to place.
@@ -130,7 +138,7 @@ class Annotations:
         return None
 
     def coverage_map(self, class_id: int, region: Region) -> NDArray[np.uint8]:
-        """Index into `COVERAGE` for each pixel of a region, uint8; one element broadcast where it is the same all over."""
+        """Index into `COVERAGE` for each pixel of a region, uint8 (read-only)."""
         uniform = self.coverage_of(class_id, region)
         if uniform is not None:
             return np.broadcast_to(np.uint8(COVERAGE.index(uniform)), shape_of(region))
@@ -139,6 +147,5 @@ class Annotations:
             if rule.class_id in (None, class_id):
                 common = intersection(rule.region(self.label_shape), region)
                 if common is not None:
-                    inside = tuple(slice(c.start - r.start, c.stop - r.start) for c, r in zip(common, region, strict=True))
-                    kinds[inside] = COVERAGE.index(rule.kind)
+                    kinds[shifted(common, start_of(region))] = COVERAGE.index(rule.kind)
         return kinds

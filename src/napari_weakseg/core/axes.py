@@ -27,7 +27,9 @@ def normalised_axes(axes: str, shape: Sequence[int], name: str) -> str:
     letters = axes.upper().replace("S", CHANNEL)
     sizes = " × ".join(map(str, shape))
     if len(letters) != len(shape):
-        raise ImageError(f"“{name}” has {len(shape)} axes ({sizes}), but the axes “{axes}” name {len(letters)}.", _LETTERS)
+        raise ImageError(
+            f"“{name}” has {len(shape)} axes ({sizes}), but the axes “{axes}” name {len(letters)}.", _LETTERS
+        )
     if len(set(letters)) != len(letters) or not set(letters) <= {*LABEL_AXES, CHANNEL}:
         raise ImageError(f"The axes “{axes}” of “{name}” ({sizes}) are not understood.", _LETTERS)
     if "Y" not in letters or "X" not in letters:
@@ -38,8 +40,8 @@ def normalised_axes(axes: str, shape: Sequence[int], name: str) -> str:
 def guessed_axes(shape: Sequence[int], name: str, *, spatial_ndim: int = 2) -> str:
     """Axis letters of an array that does not tell them.
 
-    A last axis of 3 or 4 is colour; otherwise the last axes are TZYX. A short first axis could be channels or planes, so
-    it is asked for rather than guessed.
+    A last axis of 3 or 4 is colour; otherwise the last axes are TZYX. A short first axis could be channels or
+    planes, so it is asked for rather than guessed.
 
     Raises
     ------
@@ -61,7 +63,10 @@ def guessed_axes(shape: Sequence[int], name: str, *, spatial_ndim: int = 2) -> s
         return LABEL_AXES
     sizes = " × ".join(map(str, shape))
     example = {3: "CYX, ZYX or TYX", 4: "CZYX, ZCYX, TCYX or TZYX"}.get(n, "TZCYX")
-    raise ImageError(f"It is not clear what the axes of “{name}” ({sizes}) are.", f"Say which, for example {example}. {_LETTERS}")
+    raise ImageError(
+        f"It is not clear what the axes of “{name}” ({sizes}) are.",
+        f"Say which, for example {example}. {_LETTERS}",
+    )
 
 
 def file_axes(axes: str, shape: Sequence[int], name: str, *, spatial_ndim: int = 2) -> str:
@@ -85,7 +90,7 @@ def file_axes(axes: str, shape: Sequence[int], name: str, *, spatial_ndim: int =
 
 
 def label_axes_of(axes: str) -> str:
-    """The axes without channels, in the order TZYX.
+    """Axes without channels, in the order TZYX.
 
     Examples
     --------

@@ -1,6 +1,7 @@
 """Checks of what comes in from outside, with messages that say what, where and what to do."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,22 @@ from numpy.typing import NDArray
 
 from napari_weakseg.core.classes import ClassTable
 from napari_weakseg.core.errors import AnnotationError
-from napari_weakseg.core.regions import Region, region_of
+from napari_weakseg.core.regions import Region, region_of, whole
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is put on which image: words and sizes for the messages."""
+
+    what: str
+    name: str
+    axes: str
+    label_shape: tuple[int, ...]
+
+    @property
+    def size(self) -> str:
+        """The image's size in words."""
+        return f"{' × '.join(map(str, self.label_shape))} ({self.axes})"
 
 
 def whole_numbers(values: object, *, what: str, name: str) -> NDArray[np.integer[Any]]:
@@ -34,9 +50,9 @@ def whole_numbers(values: object, *, what: str, name: str) -> NDArray[np.integer
 
 
 def placed(
-    block: NDArray[np.integer[Any]], start: Sequence[int] | None, *, what: str, name: str, label_shape: Sequence[int], axes: str
+    block: NDArray[np.integer[Any]], start: Sequence[int] | None, place: Place
 ) -> tuple[NDArray[np.integer[Any]], Region]:
-    """The block with all label axes, and the region it covers.
+    """Give the block all label axes, and find the region it covers.
 
     A block without the leading axes counts as one pixel thick there. `start` None means the whole image.
 
@@ -45,32 +61,33 @@ def placed(
     AnnotationError
         If it is of another shape than the image, or does not lie inside.
     """
-    size = " × ".join(map(str, label_shape))
+    shape = place.label_shape
     if start is None:
-        if block.shape != tuple(label_shape):
+        if block.shape != shape:
             raise AnnotationError(
-                f"The {what} for “{name}” are {' × '.join(map(str, block.shape)) or 'a single number'}, "
-                f"but the image is {size} ({axes}).",
-                "Give an array of the image's shape without its channels, or a block of it together with its start.",
+                f"The {place.what} for “{place.name}” are {' × '.join(map(str, block.shape)) or 'one number'}"
+                f", but the image is {place.size}.",
+                "Give an array of the image's shape without its channels, or a block of it with its start.",
             )
-        return block, region_of((0,) * len(label_shape), label_shape)
-    origin = corner(start, what=f"start of the {what}", name=name, axes=axes)
-    if block.ndim <= len(label_shape):
-        block = block.reshape((1,) * (len(label_shape) - block.ndim) + block.shape)
+        return block, whole(shape)
+    origin = corner(start, "start", place)
+    if block.ndim < len(shape):
+        block = block.reshape((1,) * (len(shape) - block.ndim) + block.shape)
     stop = tuple(o + n for o, n in zip(origin, block.shape, strict=False))
-    inside = block.ndim == len(label_shape) and all(
-        o >= 0 and e <= n for o, e, n in zip(origin, stop, label_shape, strict=True)
+    inside = block.ndim == len(shape) and all(
+        o >= 0 and e <= n for o, e, n in zip(origin, stop, shape, strict=True)
     )
     if not inside:
         raise AnnotationError(
-            f"The {what} at start {origin} with shape {block.shape} reach outside “{name}”, which is {size} ({axes}).",
+            f"The {place.what} at start {origin} with shape {block.shape} reach outside “{place.name}”, "
+            f"which is {place.size}.",
             "Move or cut the block so that it lies inside the image.",
         )
     return block, region_of(origin, stop)
 
 
-def corner(values: Sequence[int], *, what: str, name: str, axes: str) -> tuple[int, ...]:
-    """A corner in pixels of all label axes.
+def corner(values: Sequence[int], which: str, place: Place) -> tuple[int, ...]:
+    """Check a corner in pixels of all label axes.
 
     Raises
     ------
@@ -78,38 +95,38 @@ def corner(values: Sequence[int], *, what: str, name: str, axes: str) -> tuple[i
         If it has another number of coordinates, or if they are no whole numbers.
     """
     array = np.atleast_1d(np.asarray(values))
-    if array.shape != (len(axes),) or array.dtype.kind not in "iu":
+    if array.shape != (len(place.axes),) or array.dtype.kind not in "iu":
         raise AnnotationError(
-            f"The {what} on “{name}” is {tuple(array.tolist())}.",
-            f"Give one whole number for each of the axes {', '.join(axes)}, in this order.",
+            f"The {which} of the {place.what} on “{place.name}” is {tuple(array.tolist())}.",
+            f"Give one whole number for each of the axes {', '.join(place.axes)}, in this order.",
         )
     return tuple(int(value) for value in array)
 
 
 def clipped_box(
-    start: Sequence[int], stop: Sequence[int], *, what: str, name: str, label_shape: Sequence[int], axes: str
+    start: Sequence[int], stop: Sequence[int], place: Place
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Corners of a box, cut at the image's border.
+    """Cut a box at the image's border.
 
     Raises
     ------
     AnnotationError
         If nothing of it lies inside the image.
     """
-    a = corner(start, what=f"start of the {what}", name=name, axes=axes)
-    b = corner(stop, what=f"stop of the {what}", name=name, axes=axes)
+    a, b = corner(start, "start", place), corner(stop, "stop", place)
     low = tuple(max(0, value) for value in a)
-    high = tuple(min(size, value) for value, size in zip(b, label_shape, strict=True))
+    high = tuple(min(size, value) for value, size in zip(b, place.label_shape, strict=True))
     if any(p >= q for p, q in zip(low, high, strict=True)):
-        size = " × ".join(map(str, label_shape))
         raise AnnotationError(
-            f"The {what} from {a} to {b} holds no pixel of “{name}”, which is {size} ({axes}).",
+            f"The {place.what} from {a} to {b} holds no pixel of “{place.name}”, which is {place.size}.",
             "Give corners inside the image, the stop behind the start along every axis.",
         )
     return low, high
 
 
-def check_class_ids(labels: NDArray[np.integer[Any]], region: Region, classes: ClassTable, *, name: str) -> None:
+def check_class_ids(
+    labels: NDArray[np.integer[Any]], region: Region, classes: ClassTable, *, name: str
+) -> None:
     """Refuse labels that are no class ids.
 
     Raises
@@ -121,7 +138,8 @@ def check_class_ids(labels: NDArray[np.integer[Any]], region: Region, classes: C
         return
     value, place = _first(labels, (labels < 0) | (labels > len(classes)), region)
     raise AnnotationError(
-        f"The labels for “{name}” hold {value} at {place}, but class ids go from 1 to {len(classes)} (0 = not annotated).",
+        f"The labels for “{name}” hold {value} at {place}, but class ids go from 1 to {len(classes)} "
+        "(0 = not annotated).",
         f"The classes are {', '.join(f'{i} {n}' for i, n in zip(classes.ids, classes.names, strict=True))}. "
         "Use these ids, or add the missing class first.",
     )
@@ -140,7 +158,7 @@ def check_object_ids(ids: NDArray[np.integer[Any]], region: Region, *, name: str
         return
     value, place = _first(ids, (ids < 0) | (ids > largest), region)
     raise AnnotationError(
-        f"The object ids for “{name}” hold {value} at {place}, but ids go from 1 to {largest} (0 = not annotated).",
+        f"The object ids for “{name}” hold {value} at {place}, but ids go from 1 to {largest}.",
         "Number the objects 1, 2, 3 and so on.",
     )
 

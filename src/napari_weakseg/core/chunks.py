@@ -11,7 +11,16 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_weakseg.core.regions import Region, chunk_region, explicit, grid_keys, region_of, shape_of
+from napari_weakseg.core.regions import (
+    Region,
+    chunk_region,
+    explicit,
+    grid_keys,
+    intersection,
+    shape_of,
+    shifted,
+    start_of,
+)
 from napari_weakseg.core.storage import storage_error
 
 CHUNK_PX = 256
@@ -41,8 +50,8 @@ class ChunkedArray:
 
     Notes
     -----
-    A chunk is replaced atomically: zarr's local store writes a temporary file and renames it. If the disk refuses, the
-    new chunk stays in memory as *unsaved* and is written with the next change or by `flush`.
+    A chunk is replaced atomically: zarr's local store writes a temporary file and renames it. If the disk
+    refuses, the new chunk stays in memory as *unsaved* and is written with the next change or by `flush`.
     """
 
     def __init__(
@@ -104,11 +113,9 @@ class ChunkedArray:
             for key in grid_keys(region, self.chunks):
                 if key in self._stored or key in self._unsaved:
                     place = self.region(key)
-                    inner = [
-                        (max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(region, place, strict=True)
-                    ]
-                    target = tuple(slice(a - s.start, b - s.start) for (a, b), s in zip(inner, region, strict=True))
-                    source = tuple(slice(a - s.start, b - s.start) for (a, b), s in zip(inner, place, strict=True))
+                    common = intersection(place, region)
+                    assert common is not None
+                    target, source = (shifted(common, start_of(r)) for r in (region, place))
                     out[target] = self.chunk(key)[source]
         return out
 
@@ -162,7 +169,10 @@ class ChunkedArray:
                 chunks=self.chunks,
                 dtype=self.dtype,
                 fill_value=0,
-                chunk_key_encoding={"name": "default", "separator": "."},  # one flat folder, listed in one call
+                chunk_key_encoding={
+                    "name": "default",
+                    "separator": ".",
+                },  # one flat folder, listed in one call
                 overwrite=False,
             )
         except OSError as error:
@@ -174,7 +184,9 @@ class ChunkedArray:
     def _listing(self) -> set[Key]:
         with os.scandir(self.path) as entries:
             names = [entry.name.split(".") for entry in entries]
-        return {tuple(map(int, n[1:])) for n in names if n[0] == "c" and all(part.isdigit() for part in n[1:])}
+        return {
+            tuple(map(int, n[1:])) for n in names if n[0] == "c" and all(part.isdigit() for part in n[1:])
+        }
 
     def _load(self, key: Key) -> NDArray[Any]:
         try:
@@ -193,8 +205,8 @@ class ChunkedArray:
         self._stored.discard(key)
         region = self.region(key)
         self._on_note(
-            f"A piece of the annotation at {describe(region)} could not be read ({error}). It counts as not painted; "
-            f"the file was kept as “damaged-{file.name}” in “{self.path}”: paint that place again."
+            f"A piece of the annotation at {describe(region)} could not be read ({error}). "
+            f"It counts as not painted; the file was kept as “damaged-{file.name}” in “{self.path}”: paint that place again."
         )
         return np.zeros(shape_of(region), self.dtype)
 
@@ -216,7 +228,7 @@ def describe(region: Region) -> str:
 
     Examples
     --------
-    >>> describe(region_of((0, 5), (10, 20)))
+    >>> describe((slice(0, 10), slice(5, 20)))
     'start (0, 5), stop (10, 20)'
     """
     return f"start {tuple(s.start for s in region)}, stop {tuple(s.stop for s in region)}"

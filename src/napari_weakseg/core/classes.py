@@ -15,9 +15,9 @@ BACKGROUND = 1  # the first class is what is left over: never an object, transpa
 _GREY = "#8c8c8c"
 # Okabe-Ito without black, then Paul Tol's muted scheme: told apart by colour-blind people as well.
 _PALETTE = (
-    "#e69f00 #56b4e9 #009e73 #f0e442 #0072b2 #d55e00 #cc79a7 "
-    "#332288 #44aa99 #117733 #999933 #ddcc77 #cc6677 #882255 #aa4499"
-).split()
+    *("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"),
+    *("#332288", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499"),
+)
 
 
 def _default_color(index: int) -> str:
@@ -127,7 +127,8 @@ class ClassTable(Sequence[ClassInfo]):
             return int(name_or_id)
         listing = ", ".join(f"{name} ({id_})" for id_, name in zip(self.ids, self.names, strict=True))
         raise AnnotationError(
-            f"There is no class “{name_or_id}”.", f"The classes of this project are {listing}: use one, or add it first."
+            f"There is no class “{name_or_id}”.",
+            f"The classes of this project are {listing}: use one, or add it first.",
         )
 
     def bit(self, name_or_id: str | int) -> np.uint32:

@@ -24,7 +24,8 @@ class TrainConfig(BaseModel):
         ``"any"``: the sample may be seen from any side, flips and quarter turns are made.
         ``"fixed"``: it has an up and a down, no flips or turns.
     growth : {"monotone", "regrow", "off"}
-        ``"monotone"``: blobs only ever grow. ``"regrow"``: each round starts from the blob again. ``"off"``: no growth.
+        ``"monotone"``: blobs only ever grow. ``"regrow"``: each round starts from the blob again. ``"off"``:
+        no growth.
     rounds : int
         Rounds of growth at most.
     """

@@ -1,4 +1,4 @@
-"""From annotations to knowledge: every mark, tag and coverage as a fact about pixels, merged by bitwise AND."""
+"""From annotations to knowledge: every mark, tag and coverage is a fact about pixels; AND merges them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from skimage.measure import label as connected_blobs
 
 from napari_weakseg.core.annotations import ALL_OBJECTS, EXACT, Annotations, Box
 from napari_weakseg.core.classes import BACKGROUND, ClassTable
-from napari_weakseg.core.knowledge import Bag, Knowledge, _renumbered
+from napari_weakseg.core.knowledge import Bag, Knowledge, numbered
 from napari_weakseg.core.regions import Region, intersection, shape_of, shifted, start_of, stop_of
 
 
@@ -59,21 +59,22 @@ def knowledge_of(
     spatial_ndim : {2, 3}
         How many of the last label axes are spatial.
     reach_px : mapping of int to float
-        Class id → distance from its blobs beyond which, under "all objects", the class is ruled out. Without it such
-        blobs rule out nothing.
+        Class id → distance from its blobs beyond which, under "all objects", the class is ruled out. Without
+        it such blobs rule out nothing.
     sampling : tuple of float, optional
         Spacing of pixels along the spatial axes, for the distances; 1 if left out.
 
     Returns
     -------
     Knowledge
-        Arrays of the region's spatial shape. A crop of it equals the knowledge of the crop, seeds' numbers and bags apart.
+        Arrays of the region's spatial shape. A crop of it equals the knowledge of the crop, seeds' numbers
+        and bags apart.
 
     Notes
     -----
-    Two rules beyond the bare facts. Where *every* class is exact, an unpainted pixel is background: that is what is left
-    over. And "all objects" of a class says nothing in a frame where the class has no mark at all: painting there has not
-    begun (the tag "absent" says that there is none).
+    Two rules beyond the bare facts. Where *every* class is exact, an unpainted pixel is background: that is
+    what is left over. And "all objects" of a class says nothing in a frame where the class has no mark at
+    all: painting there has not begun (the tag "absent" says that there is none).
     """
     n_frame_axes = len(annotations.label_shape) - spatial_ndim
     if any(s.stop - s.start != 1 for s in region[:n_frame_axes]):
@@ -116,7 +117,9 @@ def _apply_coverage(
             if class_id == BACKGROUND:
                 outside &= ~(complete & (block.labels == 0))
         if class_id != BACKGROUND and (kind == ALL_OBJECTS).any():
-            outside |= (kind == ALL_OBJECTS) & _outside_all_objects(block, class_id, reach_px.get(class_id), sampling)
+            outside |= (kind == ALL_OBJECTS) & _outside_all_objects(
+                block, class_id, reach_px.get(class_id), sampling
+            )
         if outside.any():
             allowed[outside] &= ~classes.bit(class_id)
     return complete
@@ -170,22 +173,21 @@ def _has_paint_outside(block: _Block, class_id: int, boxes: list[Region]) -> boo
 
 
 def _seeds(block: _Block) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """Objects of the painted pixels: given ids per class, connected blobs elsewhere; see `Knowledge.seeds`."""
+    """Number the objects of the painted pixels; see `Knowledge.seeds`."""
     foreground = np.where(block.labels == BACKGROUND, 0, block.labels)
     if not foreground.any():
         return np.zeros(foreground.shape, np.int32), np.zeros(1, np.uint8)
     ids = block.squeezed(np.asarray(block.annotations.objects[block.region]))
-    ids = np.where(foreground > 0, ids, 0)
-    blobs = connected_blobs(np.where(ids > 0, 0, foreground), connectivity=foreground.ndim).astype(np.int64)
-    if ids.any():
-        key = np.where(ids > 0, ids.astype(np.int64) * 256 + foreground, 0)
-        values, number = np.unique(key, return_inverse=True)  # 0 is there or not: number it anyway
-        offset = int(blobs.max()) + 1
-        blobs = np.where(ids > 0, number.reshape(ids.shape) + offset, blobs)
-        del values
+    given = (ids > 0) & (foreground > 0)
+    blobs: NDArray[np.int64] = connected_blobs(  # type: ignore[no-untyped-call]
+        np.where(given, 0, foreground), connectivity=foreground.ndim
+    ).astype(np.int64)
+    if given.any():
+        key = ids[given].astype(np.int64) * 256 + foreground[given]  # the same id may serve two classes
+        blobs[given] = blobs.max() + 1 + np.unique(key, return_inverse=True)[1]
     seed_class = np.zeros(int(blobs.max()) + 1, np.uint8)
     seed_class[blobs.ravel()] = foreground.ravel()
-    return _renumbered(blobs, seed_class)
+    return numbered(blobs, seed_class)
 
 
 def _bags(block: _Block) -> Iterator[Bag]:

@@ -1,20 +1,60 @@
 """Taking images into a project: their record, and a copy of arrays."""
 
-import os
+import re
 import shutil
 from collections.abc import Collection
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import zarr
 
+from napari_weakseg.core.errors import ImageError
 from napari_weakseg.core.images import ImageSource
 from napari_weakseg.core.readers import Opened
-from napari_weakseg.core.record import ImageRecord, fingerprint, relative
+from napari_weakseg.core.record import ImageRecord, ProjectRecord, fingerprint, relative
 from napari_weakseg.core.regions import chunk_region, grid_keys, whole
 from napari_weakseg.core.storage import storage_errors
 
 _CHUNK_PX = 512
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}
+
+
+def check_fits(source: ImageSource, project: ProjectRecord) -> None:
+    """Refuse flat images in a project of volumes, and other channel counts.
+
+    Raises
+    ------
+    ImageError
+    """
+    if project.ndim == 3 and "Z" not in source.label_axes:
+        raise ImageError(
+            f"“{source.name}” has the axes {source.axes}, but this project is for volumes and needs Z.",
+            'Name the axes, for example axes="ZYX", or make a project with ndim=2.',
+        )
+    for other in project.images:
+        if other.n_channels != source.n_channels:
+            raise ImageError(
+                f"“{source.name}” has {_channels(source.n_channels)}, but “{other.name}” has "
+                f"{_channels(other.n_channels)}; all images of a project need the same.",
+                "Convert them to the same channels, or check the axes.",
+            )
+
+
+def _channels(number: int) -> str:
+    return f"{number} channel{'s' * (number != 1)}"
+
+
+def folder_name(name: str, taken: Collection[str]) -> str:
+    """Name of a folder that every system accepts.
+
+    Examples
+    --------
+    >>> folder_name("Feld 1: Kern/Zelle", ())
+    'feld_1_kern_zelle'
+    """
+    plain = re.sub(r"[^a-z0-9.-]+", "_", name.lower()).strip("._")[:60]
+    return unused(plain if plain and plain not in _RESERVED else f"image_{plain}".rstrip("_"), taken)
 
 
 def image_record(source: ImageSource, folder: str, project: Path) -> ImageRecord:
@@ -39,7 +79,7 @@ def image_record(source: ImageSource, folder: str, project: Path) -> ImageRecord
 
 
 def store_array(source: ImageSource, path: Path) -> ImageSource:
-    """Copy the pixels of an array into a zarr folder, chunk by chunk; the folder appears when it is complete."""
+    """Copy an array into a zarr folder, chunk by chunk; the folder appears when it is complete."""
     part = path.with_name(f".{path.name}.part")
     pixels = source._opened.pixels
     shape = source.shape
@@ -54,7 +94,7 @@ def store_array(source: ImageSource, path: Path) -> ImageSource:
             region = chunk_region(key, chunks, shape)
             target[region] = np.asarray(pixels[region]).astype(dtype, copy=False)
         shutil.rmtree(path, ignore_errors=True)
-        os.replace(part, path)
+        part.replace(path)
     axes = source.axes.replace("C", "S") if source.is_rgb else source.axes
     stored = ImageSource(Opened(zarr.open_array(path, mode="r")), axes, name=source.name, path=path)
     stored.pixel_size = source.pixel_size
@@ -69,9 +109,6 @@ def unused(name: str, taken: Collection[str]) -> str:
     >>> unused("field", {"field", "field-2"})
     'field-3'
     """
-    if name not in taken and name.casefold() not in taken:
+    if name not in taken:
         return name
-    number = 2
-    while f"{name}-{number}" in taken or f"{name}-{number}".casefold() in taken:
-        number += 1
-    return f"{name}-{number}"
+    return next(new for number in count(2) if (new := f"{name}-{number}") not in taken)

@@ -38,8 +38,8 @@ class Knowledge:
     painted : bool, (*S)
         Painted by a person, whatever the class.
     seeds : int32, (*S)
-        0 or 1…n: the object a painted pixel belongs to. Ids a person gave are kept apart per class, other paint is split
-        into connected blobs (diagonals connect). The background is never a seed.
+        0 or 1…n: the object a painted pixel belongs to. Ids a person gave are kept apart per class, other
+        paint is split into connected blobs (diagonals connect). The background is never a seed.
     seed_class : uint8, (n + 1,)
         Class id of each seed; 0 at index 0.
     complete : bool, (*S)
@@ -71,7 +71,12 @@ class Knowledge:
         from napari_weakseg.core.facts import knowledge_of
 
         return knowledge_of(
-            annotations, classes, region, spatial_ndim=spatial_ndim, reach_px=reach_px or {}, sampling=sampling
+            annotations,
+            classes,
+            region,
+            spatial_ndim=spatial_ndim,
+            reach_px=reach_px or {},
+            sampling=sampling,
         )
 
     @property
@@ -82,7 +87,7 @@ class Knowledge:
     @property
     def conflicts(self) -> NDArray[np.bool_]:
         """Where the facts leave no class, bool (*S)."""
-        return self.allowed == 0
+        return np.equal(self.allowed, 0)
 
     @property
     def certain(self) -> NDArray[np.uint8]:
@@ -94,12 +99,13 @@ class Knowledge:
     @property
     def known(self) -> NDArray[np.bool_]:
         """Where some class is ruled out and some class is left, bool (*S)."""
-        return (self.allowed != np.uint32(self.full)) & (self.allowed != 0)
+        return np.not_equal(self.allowed, np.uint32(self.full)) & np.not_equal(self.allowed, 0)
 
     def merge(self, other: "Knowledge") -> "Knowledge":
         """Everything both say: bitwise AND of the allowed sets.
 
-        Commutative, associative and idempotent, seeds included: pixels that share a seed on either side come to share one.
+        Commutative, associative and idempotent, seeds included: pixels that share a seed on either side come
+        to share one.
 
         Raises
         ------
@@ -107,7 +113,9 @@ class Knowledge:
             If the blocks differ in shape or in classes.
         """
         if self.shape != other.shape or self.full != other.full:
-            raise ValueError(f"knowledge of {self.shape} and {other.shape} with other classes cannot be merged")
+            raise ValueError(
+                f"knowledge of {self.shape} and {other.shape} with other classes cannot be merged"
+            )
         seeds, seed_class = _merged_seeds(self, other)
         bags = set(self.bags) | set(other.bags)
         return Knowledge(
@@ -123,9 +131,9 @@ class Knowledge:
     def interfaces(self) -> NDArray[np.uint8]:
         """Targets for the separation of touching objects, uint8 (*S).
 
-        1 = between two objects: within 1 px of two of them where paint shows both, or a painted background pixel within
-        3 px of two of them (a thin line of background between touching objects). 0 = certainly not: inside an object or
-        an exact region, more than 1 px from any 1. 255 = unknown.
+        1 = between two objects: within 1 px of two of them where paint shows both, or a painted background
+        pixel within 3 px of two of them (a thin line of background between touching objects). 0 = certainly
+        not: inside an object or an exact region, more than 1 px from any 1. 255 = unknown.
         """
         targets = np.full(self.shape, INTERFACE_UNKNOWN, np.uint8)
         if not self.painted.any() and not self.complete.any():
@@ -144,12 +152,14 @@ def _near_two(seeds: NDArray[np.int32], radius_px: int) -> NDArray[np.bool_]:
     none = np.iinfo(np.int32).max
     size = 2 * radius_px + 1
     largest = ndimage.maximum_filter(seeds, size=size, mode="constant", cval=0)
-    smallest = ndimage.minimum_filter(np.where(seeds == 0, none, seeds), size=size, mode="constant", cval=none)
+    smallest = ndimage.minimum_filter(
+        np.where(seeds == 0, none, seeds), size=size, mode="constant", cval=none
+    )
     return np.asarray((largest > 0) & (smallest < largest))
 
 
 def _merged_seeds(a: Knowledge, b: Knowledge) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """Join of two partitions: pixels that share a seed in `a` or in `b` share one; numbered in C order of first pixels."""
+    """Join two partitions: pixels that share a seed in `a` or in `b` share one."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -165,16 +175,18 @@ def _merged_seeds(a: Knowledge, b: Knowledge) -> tuple[NDArray[np.int32], NDArra
     clash = (a.seeds > 0) & (b.seeds > 0) & ~both  # two classes at one pixel: the smaller class id keeps it
     prefer_a = (a.seeds > 0) & ~(clash & (b.seed_class[b.seeds] < a.seed_class[a.seeds]))
     joined = np.where(prefer_a, in_a + 1, np.where(b.seeds > 0, in_b + 1, 0))
-    return _renumbered(joined, np.concatenate([np.zeros(1, np.uint8), group_class]))
+    return numbered(joined, np.concatenate([np.zeros(1, np.uint8), group_class]))
 
 
-def _renumbered(
+def numbered(
     seeds: NDArray[np.integer], seed_class: NDArray[np.uint8]
 ) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """Seeds renumbered 1…n in C order of their first pixels."""
-    values, first = np.unique(seeds, return_index=True)
-    keep = values > 0
-    values = values[keep][np.argsort(first[keep])]
+    """Number seeds 1…n in C order of their first pixels; ``seed_class[seed]`` is each one's class."""
+    where = np.flatnonzero(seeds)
+    first = np.full(len(seed_class), -1, np.int64)
+    first[seeds.ravel()[where[::-1]]] = where[::-1]  # the last assignment, which is the first pixel, stays
+    values = np.flatnonzero(first >= 0)
+    values = values[np.argsort(first[values])]
     number = np.zeros(len(seed_class), np.int32)
     number[values] = np.arange(1, len(values) + 1)
     return number[seeds], np.concatenate([np.zeros(1, np.uint8), seed_class[values]])

@@ -17,8 +17,8 @@ LOCK_NAME = "project.lock"
 class ProjectLock:
     """Lock file of a project folder, taken at construction.
 
-    A lock whose process is gone (crashed, killed) is taken over. The file holds the process id, its start time where the
-    system tells it (ids are used again), and the host.
+    A lock whose process is gone (crashed, killed) is taken over. The file holds the process id, its start
+    time where the system tells it (ids are used again), and the host.
 
     Raises
     ------
@@ -120,7 +120,9 @@ def _locked(path: Path, holder: dict[str, Any]) -> ProjectLocked:
     pid, host = holder.get("pid"), holder.get("host")
     if host == socket.gethostname():
         who = "in this program" if pid == os.getpid() else f"in another window or program (process {pid})"
-        return ProjectLocked(f"The project “{path.parent}” is already open {who}.", "Go on there, or close it there first.")
+        return ProjectLocked(
+            f"The project “{path.parent}” is already open {who}.", "Go on there, or close it there first."
+        )
     return ProjectLocked(
         f"The project “{path.parent}” is open on another computer ({host}).",
         f"Close it there. If nobody uses it any more, delete the file “{path}” and open it again.",

@@ -1,4 +1,4 @@
-"""Painted labels and object ids of one image: two arrays that change together, only where something changed."""
+"""Painted labels and object ids of one image: two arrays that change together, chunk by changed chunk."""
 
 from collections import deque
 from collections.abc import Callable
@@ -35,27 +35,37 @@ class Paint:
 
     Notes
     -----
-    Order of writes: ids that vanish first, then labels, then new ids. A process killed in between leaves no id on a pixel
-    of another class.
+    Order of writes: ids that vanish first, then labels, then new ids. A process killed in between leaves no
+    id on a pixel of another class.
     """
 
     def __init__(self, folder: Path, label_shape: tuple[int, ...], *, on_note: Callable[[str], None]) -> None:
         self.lock = RLock()
-        self.labels = ChunkedArray(folder / "labels.zarr", label_shape, np.uint8, lock=self.lock, on_note=on_note)
-        self.objects = ChunkedArray(folder / "objects.zarr", label_shape, np.int32, lock=self.lock, on_note=on_note)
+        self.labels = ChunkedArray(
+            folder / "labels.zarr", label_shape, np.uint8, lock=self.lock, on_note=on_note
+        )
+        self.objects = ChunkedArray(
+            folder / "objects.zarr", label_shape, np.int32, lock=self.lock, on_note=on_note
+        )
         self.recent: deque[Region] = deque(maxlen=_RECENT)  # newest first
+        self.revision = 0  # grows with every change
 
-    def put_labels(self, block: NDArray[Any], region: Region) -> bool:
-        """Replace the labels of a region; ids stay where the label stays. Returns whether anything changed."""
+    @property
+    def unsaved(self) -> bool:
+        """Whether chunks wait for the disk."""
+        return self.labels.unsaved or self.objects.unsaved
+
+    def put_labels(self, block: NDArray[Any], region: Region) -> None:
+        """Replace the labels of a region; ids stay where the label stays."""
 
         def edit(block: NDArray[Any], labels: NDArray[np.uint8], objects: NDArray[np.int32]) -> Change:
             new = block.astype(np.uint8)
             return new, np.where(new == labels, objects, 0) if objects.any() else objects
 
-        return self._edit(block, region, edit)
+        self._edit(block, region, edit)
 
-    def put_objects(self, class_id: int, block: NDArray[Any], region: Region) -> bool:
-        """Replace the objects of a class in a region; paint without ids stays. Returns whether anything changed."""
+    def put_objects(self, class_id: int, block: NDArray[Any], region: Region) -> None:
+        """Replace the objects of a class in a region; paint without ids stays."""
 
         def edit(block: NDArray[Any], labels: NDArray[np.uint8], objects: NDArray[np.int32]) -> Change:
             gone = (block == 0) & (objects > 0) & (labels == class_id)
@@ -63,7 +73,7 @@ class Paint:
             new_objects = np.where(block > 0, block, np.where(gone, 0, objects)).astype(np.int32)
             return new_labels, new_objects
 
-        return self._edit(block, region, edit)
+        self._edit(block, region, edit)
 
     def flush(self) -> None:
         """Write what an earlier refusal of the disk left unsaved.
@@ -77,9 +87,7 @@ class Paint:
             self.objects.flush()
             self.labels.flush()
 
-    def _edit(self, block: NDArray[Any], region: Region, edit: Edit) -> bool:
-        if block.size == 0:
-            return False
+    def _edit(self, block: NDArray[Any], region: Region, edit: Edit) -> None:
         with self.lock:
             changes = _Changes()
             stored = {*self.labels.keys, *self.objects.keys}
@@ -90,11 +98,14 @@ class Paint:
                 piece = block[shifted(common, start_of(region))]
                 if key in stored or piece.any():
                     self._edit_chunk(key, piece, common, edit, changes)
-            self._note_recent(changes.regions)
-            self._write(changes)
-            return bool(changes.regions)
+            if changes.regions:
+                self.revision += 1
+                self._note_recent(changes.regions)
+                self._write(changes)
 
-    def _edit_chunk(self, key: Key, piece: NDArray[Any], common: Region, edit: Edit, changes: "_Changes") -> None:
+    def _edit_chunk(
+        self, key: Key, piece: NDArray[Any], common: Region, edit: Edit, changes: "_Changes"
+    ) -> None:
         """Sort what changes in one chunk into ids that vanish, new labels and new ids."""
         labels, objects = self.labels.chunk(key), self.objects.chunk(key)
         inner = shifted(common, start_of(self.labels.region(key)))
@@ -116,7 +127,11 @@ class Paint:
     def _write(self, changes: "_Changes") -> None:
         """Write in the safe order; everything is in memory, whatever the disk says."""
         refused: StorageError | None = None
-        steps = (self.objects, changes.vanished), (self.labels, changes.labels), (self.objects, changes.objects)
+        steps = (
+            (self.objects, changes.vanished),
+            (self.labels, changes.labels),
+            (self.objects, changes.objects),
+        )
         for array, chunks in steps:
             for key, chunk in chunks.items():
                 array.stage(key, chunk)
@@ -129,9 +144,7 @@ class Paint:
             raise refused
 
     def _note_recent(self, changed: list[Region]) -> None:
-        """Remember where something changed: one region for a stroke across a few chunks, else one for each chunk."""
-        if not changed:
-            return
+        """Remember where something changed: one region for a stroke across a few chunks, else one a chunk."""
         around = changed[0]
         for region in changed[1:]:
             around = union(around, region)

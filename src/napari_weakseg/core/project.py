@@ -1,7 +1,5 @@
 """A project: a folder with classes, images and what was said about them."""
 
-import json
-import re
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -13,8 +11,9 @@ from typing import Any, Self
 from napari_weakseg.core.classes import ClassInfo, ClassTable
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import ImageError, ProjectError, StorageError
+from napari_weakseg.core.history import append_line, read_lines
 from napari_weakseg.core.images import ImageSource, Statistics
-from napari_weakseg.core.importing import image_record, store_array, unused
+from napari_weakseg.core.importing import check_fits, folder_name, image_record, store_array, unused
 from napari_weakseg.core.lock import ProjectLock
 from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.record import (
@@ -42,7 +41,9 @@ class Project:
         The folder.
     """
 
-    def __init__(self, path: Path, record: ProjectRecord, lock: ProjectLock, notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, path: Path, record: ProjectRecord, lock: ProjectLock, notes: Sequence[str] = ()
+    ) -> None:
         self.path = path
         self._lock = RLock()
         self._notes = list(notes)
@@ -87,7 +88,9 @@ class Project:
         path = Path(path)
         table = ClassTable.from_names(classes)
         if ndim not in (2, 3):
-            raise ProjectError(f"A project has 2 or 3 spatial axes, not {ndim}.", "Choose 2 for images, 3 for volumes.")
+            raise ProjectError(
+                f"A project has 2 or 3 spatial axes, not {ndim}.", "Choose 2 for images, 3 for volumes."
+            )
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             there = "a project" if (path / _FILE).exists() else "something else"
             raise ProjectError(f"“{path}” holds {there} already.", "Open it, or choose a new folder.")
@@ -96,7 +99,9 @@ class Project:
                 (path / folder).mkdir(parents=True, exist_ok=True)
         lock = ProjectLock(path)
         record = ProjectRecord(
-            ndim=3 if ndim == 3 else 2, classes=tuple(table), config=(config or TrainConfig()).model_dump(mode="json")
+            ndim=3 if ndim == 3 else 2,
+            classes=tuple(table),
+            config=(config or TrainConfig()).model_dump(mode="json"),
         )
         project = cls(path, record, lock)
         project._save()
@@ -111,7 +116,8 @@ class Project:
         Raises
         ------
         ProjectError
-            If it is no project, is damaged, is open elsewhere (`ProjectLocked`) or is too new (`NewerSchema`).
+            If it is no project, is damaged, is open elsewhere (`ProjectLocked`) or is too new
+            (`NewerSchema`).
         StorageError
             If the folder cannot be read and written.
         """
@@ -119,7 +125,9 @@ class Project:
         path = path.parent if path.name == _FILE else path
         file = path / _FILE
         if not file.exists() and not file.with_name(f"{_FILE}.bak").exists():
-            raise ProjectError(f"“{path}” is no project: there is no {_FILE} in it.", "Choose a folder made by this plugin.")
+            raise ProjectError(
+                f"“{path}” is no project: there is no {_FILE} in it.", "Choose a folder made by this plugin."
+            )
         lock = ProjectLock(path)
         try:
             value, note = read_json_or_backup(file)
@@ -160,7 +168,7 @@ class Project:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was noticed since opening, in plain words: missing files, damaged pieces, copies used instead."""
+        """What was noticed since opening: missing or changed files, damaged pieces, copies used instead."""
         return tuple(self._notes)
 
     @property
@@ -183,13 +191,11 @@ class Project:
         """
         with self._lock:
             for image in self._images.values() if len(table) < len(self._classes) else ():
-                used = {*image.annotations.painted_counts(), *image.annotations.tags}
-                used |= {mark.class_id or 0 for mark in (*image.annotations.boxes, *image.annotations.rules)}
-                if max(used, default=0) > len(table):
-                    name = self._classes.names[max(used) - 1]
+                largest = max(image.annotations.used_classes(), default=0)
+                if largest > len(table):
                     raise ProjectError(
-                        f"The class “{name}” cannot be removed: it is used on “{image.name}”.",
-                        "Erase its paint, boxes, tags and coverage there first.",
+                        f"The class “{self._classes.names[largest - 1]}” is still used on “{image.name}”.",
+                        "Erase its paint, boxes, tags and coverage there before you remove it.",
                     )
             self._classes = table
             self._record.classes = tuple(table)
@@ -229,10 +235,13 @@ class Project:
         """
         source = ImageSource.open(path_or_array, axes, name, pixel_size=pixel_size, spatial_ndim=self.ndim)
         with self._lock:
-            source.name = self._new_name(source.name, given=name is not None)
-            self._check_fits(source)
-            taken = {item.folder.casefold() for item in self._record.images}
-            folder = unused(re.sub(r"[^\w.-]+", "_", source.name, flags=re.ASCII).strip("._")[:60] or "image", taken)
+            if name is not None and name in self._images:
+                raise ImageError(
+                    f"There is an image “{name}” in the project already.", "Choose another name."
+                )
+            source.name = unused(source.name, set(self._images))
+            check_fits(source, self._record)
+            folder = folder_name(source.name, {item.folder for item in self._record.images})
             if source.path is None:
                 source = store_array(source, self.path / "images" / f"{folder}.zarr")
             self._discard(self.path / "annotations" / folder)
@@ -245,7 +254,7 @@ class Project:
             return image
 
     def remove_image(self, name: str) -> None:
-        """Take an image out; its annotations go to the folder ``trash`` in the project, its file stays where it is."""
+        """Take an image out; its annotations go to the project's folder ``trash``, its file stays."""
         with self._lock:
             image = self._image(name)
             self._record.images.remove(image._record)
@@ -277,26 +286,12 @@ class Project:
 
     def append_history(self, entry: Mapping[str, Any]) -> None:
         """Add one line to ``history.jsonl``, with the time."""
-        line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **entry}, ensure_ascii=False, default=str)
-        path = self.path / "history.jsonl"
-        with self._lock, storage_errors(path), path.open("a+b") as file:
-            if file.tell():
-                file.seek(-1, 2)
-                line = line if file.read(1) == b"\n" else "\n" + line  # the line before was cut off
-            file.write(f"{line}\n".encode())
+        with self._lock:
+            append_line(self.path / "history.jsonl", entry)
 
     def history(self) -> list[dict[str, Any]]:
-        """Entries of ``history.jsonl``; a line that was cut off is left out."""
-        path = self.path / "history.jsonl"
-        entries = []
-        with storage_errors(path, doing="read"):
-            lines = path.read_text("utf-8").splitlines() if path.exists() else []
-        for line in lines:
-            try:
-                entries.append(json.loads(line))
-            except ValueError:
-                continue
-        return entries
+        """Entries of ``history.jsonl``."""
+        return read_lines(self.path / "history.jsonl")
 
     def flush(self) -> None:
         """Write what an earlier refusal of the disk left in memory only.
@@ -348,7 +343,9 @@ class Project:
 
     def _store_statistics(self, record: ImageRecord, statistics: Statistics) -> None:
         with self._lock:
-            record.statistics = StatisticsRecord(low=statistics.low, high=statistics.high, notes=statistics.notes)
+            record.statistics = StatisticsRecord(
+                low=statistics.low, high=statistics.high, notes=statistics.notes
+            )
             try:
                 self._save()
             except StorageError as error:  # measured again next time; no reason to stop anybody
@@ -359,26 +356,6 @@ class Project:
             known = ", ".join(self._images) or "none yet"
             raise ProjectError(f"There is no image “{name}” in the project.", f"Its images are: {known}.")
         return self._images[name]
-
-    def _new_name(self, name: str, *, given: bool) -> str:
-        name = name.strip() or "image"
-        if name in self._images and given:
-            raise ImageError(f"There is an image “{name}” in the project already.", "Choose another name.")
-        return unused(name, set(self._images))
-
-    def _check_fits(self, source: ImageSource) -> None:
-        """Refuse other channel counts, and flat images in a project of volumes."""
-        if self.ndim == 3 and "Z" not in source.label_axes:
-            raise ImageError(
-                f"“{source.name}” has the axes {source.axes}, but this project is for volumes and needs Z.",
-                'Name the axes, for example axes="ZYX", or make a project with ndim=2.',
-            )
-        for other in self._record.images:
-            if other.n_channels != source.n_channels:
-                raise ImageError(
-                    f"“{source.name}” has {source.n_channels} channel(s), but “{other.name}” has {other.n_channels}.",
-                    "All images of a project need the same channels: select or convert them first, or check the axes.",
-                )
 
     def _look_at(self, image: ProjectImage) -> None:
         """Note a file that is gone or was changed since it was added."""
@@ -404,4 +381,5 @@ class Project:
         trash = self.path / "trash"
         with storage_errors(trash):
             trash.mkdir(exist_ok=True)
-            path.rename(trash / unused(f"{time.strftime('%Y%m%d-%H%M%S')}-{path.name}", {p.name for p in trash.iterdir()}))
+            name = f"{time.strftime('%Y%m%d-%H%M%S')}-{path.name}"
+            path.rename(trash / unused(name, {item.name for item in trash.iterdir()}))

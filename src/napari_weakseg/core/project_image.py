@@ -1,23 +1,31 @@
 """One image of a project and what was said about it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import product
 from math import prod
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from napari_weakseg.core.annotations import COVERAGE, Annotations, Box, Coverage, CoverageRule
-from napari_weakseg.core.checks import check_class_ids, check_object_ids, clipped_box, placed, whole_numbers
-from napari_weakseg.core.errors import AnnotationError, ImageError, ProjectError, StorageError
+from napari_weakseg.core.checks import (
+    Place,
+    check_class_ids,
+    check_object_ids,
+    clipped_box,
+    placed,
+    whole_numbers,
+)
+from napari_weakseg.core.errors import AnnotationError, ImageError
 from napari_weakseg.core.images import ImageSource, Statistics
 from napari_weakseg.core.knowledge import Knowledge
+from napari_weakseg.core.marks import Marks
 from napari_weakseg.core.paint import Paint
-from napari_weakseg.core.record import ImageRecord, MarksRecord
+from napari_weakseg.core.record import ImageRecord
 from napari_weakseg.core.regions import Region
-from napari_weakseg.core.storage import read_json_or_backup, storage_errors, write_json
+from napari_weakseg.core.storage import storage_errors
 
 if TYPE_CHECKING:
     from napari_weakseg.core.project import Project
@@ -48,10 +56,7 @@ class ProjectImage:
         with storage_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
         self._paint = Paint(self._folder, record.label_shape, on_note=project._note)
-        marks = self._read_marks()
-        self._boxes = tuple(Box(b.class_id, b.start, b.stop) for b in marks.boxes)
-        self._tags: Mapping[int, bool] = MappingProxyType(dict(marks.tags))
-        self._rules = tuple(CoverageRule(r.class_id, r.kind, r.start, r.stop) for r in marks.coverage)
+        self._marks = Marks(self._folder / "marks.json", name=record.name, on_note=project._note)
         self.name = record.name
         self.axes = record.axes
         self.label_axes = record.label_axes
@@ -91,8 +96,9 @@ class ProjectImage:
     def annotations(self) -> Annotations:
         """All annotations; boxes, tags and rules as they are now, labels and objects live."""
         with self._paint.lock:
+            marks, paint = self._marks, self._paint
             return Annotations(
-                self.label_shape, self._paint.labels, self._paint.objects, self._boxes, self._tags, self._rules
+                self.label_shape, paint.labels, paint.objects, marks.boxes, marks.tags, marks.rules
             )
 
     @property
@@ -102,7 +108,7 @@ class ProjectImage:
             return list(self._paint.recent)
 
     def frames(self) -> list[tuple[int, ...]]:
-        """Index of each frame; a frame is what the network sees at once. One empty tuple where there is just one."""
+        """Index of each frame, the part the network sees at once; one empty tuple where there is just one."""
         return list(product(*(range(size) for size in self.label_shape[: -self._project.ndim])))
 
     def frame_region(self, frame: Sequence[int]) -> Region:
@@ -117,9 +123,11 @@ class ProjectImage:
         if len(frame) != len(counts) or any(not 0 <= i < n for i, n in zip(frame, counts, strict=True)):
             raise AnnotationError(
                 f"“{self.name}” has no frame {tuple(frame)}.",
-                f"Its frames are counted along {', '.join(self.label_axes[: len(counts)]) or 'no axis'}: {counts}.",
+                f"Its frames go along {', '.join(self.label_axes[: len(counts)]) or 'no axis'}: {counts}.",
             )
-        return tuple(slice(i, i + 1) for i in frame) + tuple(slice(0, n) for n in self.label_shape[len(counts) :])
+        return tuple(slice(i, i + 1) for i in frame) + tuple(
+            slice(0, n) for n in self.label_shape[len(counts) :]
+        )
 
     def paint(self, labels: Any, *, start: Sequence[int] | None = None) -> None:
         """Replace the painted labels of the whole image, or of a block of it.
@@ -144,12 +152,8 @@ class ProjectImage:
         """
         block, region = self._placed(labels, start, what="labels")
         check_class_ids(block, region, self._project.classes, name=self.name)
-        try:
-            changed = self._paint.put_labels(block, region)
-        except StorageError:
-            self.revision += 1
-            raise
-        self.revision += changed
+        with self._changing():
+            self._paint.put_labels(block, region)
 
     def paint_objects(self, class_: str | int, ids: Any, *, start: Sequence[int] | None = None) -> None:
         """Paint objects of one class that are told apart by their ids.
@@ -163,8 +167,8 @@ class ProjectImage:
 
         Notes
         -----
-        Where an object of this class was and the id is 0 now, the paint is removed. Paint without an id, and other
-        classes' paint, stay where the id is 0.
+        Where an object of this class was and the id is 0 now, the paint is removed. Paint without an id, and
+        other classes' paint, stay where the id is 0.
 
         Raises
         ------
@@ -174,37 +178,32 @@ class ProjectImage:
         class_id = self._project.classes.id_of(class_)
         block, region = self._placed(ids, start, what="object ids")
         check_object_ids(block, region, name=self.name)
-        try:
-            changed = self._paint.put_objects(class_id, block, region)
-        except StorageError:
-            self.revision += 1
-            raise
-        self.revision += changed
+        with self._changing():
+            self._paint.put_objects(class_id, block, region)
 
     def add_box(self, class_: str | int, start: Sequence[int], stop: Sequence[int]) -> None:
-        """Add a box around one object: `start` and `stop` in pixels of the label axes, half-open, cut at the border."""
+        """Add a box around one object: corners in pixels of the label axes, half-open, cut at the border."""
         class_id = self._project.classes.id_of(class_)
         corners = self._clipped(start, stop, what="box")
-        with self._paint.lock:
-            self._set_marks(boxes=(*self._boxes, Box(class_id, *corners)))
+        with self._changing():
+            self._marks.add_box(Box(class_id, *corners))
 
     def remove_box(self, index: int) -> None:
         """Remove a box by its place in `annotations.boxes`."""
-        with self._paint.lock:
-            if not 0 <= index < len(self._boxes):
+        with self._changing():
+            count = len(self._marks.boxes)
+            if not 0 <= index < count:
                 raise AnnotationError(
-                    f"“{self.name}” has no box number {index}.", f"It has {len(self._boxes)} boxes, counted from 0."
+                    f"“{self.name}” has no box number {index}.",
+                    f"It has {count} box{'es' * (count != 1)}, counted from 0.",
                 )
-            self._set_marks(boxes=self._boxes[:index] + self._boxes[index + 1 :])
+            self._marks.remove_box(index)
 
     def tag(self, class_: str | int, present: bool | None) -> None:
         """Say that a class is present (True) or absent (False) in the image, or unknown (None)."""
         class_id = self._project.classes.id_of(class_)
-        with self._paint.lock:
-            tags = {key: value for key, value in self._tags.items() if key != class_id}
-            if present is not None:
-                tags[class_id] = bool(present)
-            self._set_marks(tags=tags)
+        with self._changing():
+            self._marks.set_tag(class_id, None if present is None else bool(present))
 
     def coverage(
         self,
@@ -225,22 +224,28 @@ class ProjectImage:
         """
         class_id = None if class_ is None else self._project.classes.id_of(class_)
         if kind not in COVERAGE:
-            raise AnnotationError(f"“{kind}” is no coverage.", f"Use one of {', '.join(map(repr, COVERAGE))}.")
+            raise AnnotationError(
+                f"“{kind}” is no coverage.", f"Use one of {', '.join(map(repr, COVERAGE))}."
+            )
         if (start is None) != (stop is None):
-            raise AnnotationError("A region of coverage needs both start and stop.", "Give both, or none for the whole image.")
-        corners: tuple[tuple[int, ...] | None, tuple[int, ...] | None] = (None, None)
+            raise AnnotationError(
+                f"The region of coverage on “{self.name}” has only one of start and stop.",
+                "Give both, or none for the whole image.",
+            )
+        corners: tuple[tuple[int, ...], tuple[int, ...]] | tuple[None, None] = (None, None)
         if start is not None and stop is not None:
             corners = self._clipped(start, stop, what="region of coverage")
-        with self._paint.lock:
-            rules = [rule for rule in self._rules if not _overruled(rule, class_id, corners)]
-            if rules or kind != "some":
-                rules.append(CoverageRule(class_id, kind, *corners))
-            self._set_marks(rules=tuple(rules))
+        with self._changing():
+            self._marks.add_rule(CoverageRule(class_id, kind, *corners))
 
     def knowledge(
-        self, frame: Sequence[int] = (), *, region: Region | None = None, reach_px: Mapping[int, float] | None = None
+        self,
+        frame: Sequence[int] = (),
+        *,
+        region: Region | None = None,
+        reach_px: Mapping[int, float] | None = None,
     ) -> Knowledge:
-        """What is known about a frame, or about a part of it.
+        """Merge all facts about a frame, or about a part of it.
 
         Parameters
         ----------
@@ -248,7 +253,8 @@ class ProjectImage:
         region : Region, optional
             Over the label axes or over the spatial axes alone.
         reach_px : mapping of int to float, optional
-            Class id → distance from its blobs, in pixels along X, beyond which "all objects" rules the class out.
+            Class id → distance from its blobs, in pixels along X, beyond which "all objects" rules the class
+            out.
         """
         place = self.frame_region(frame)
         if region is not None:
@@ -272,70 +278,44 @@ class ProjectImage:
         """
         with self._paint.lock:
             self._paint.flush()
-            if self._marks_unsaved:
-                self._set_marks()
+            if self._marks.unsaved:
+                self._marks.write()
 
     @property
     def unsaved(self) -> bool:
-        """Whether something painted is in memory only, because the disk refused."""
-        return self._paint.labels.unsaved or self._paint.objects.unsaved or self._marks_unsaved
+        """Whether something is in memory only, because the disk refused."""
+        return self._paint.unsaved or self._marks.unsaved
 
-    _marks_unsaved = False
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One change at a time; it counts even if the disk refuses, since it is kept in memory."""
+        with self._paint.lock:
+            before = self._state()
+            try:
+                yield
+            finally:
+                self.revision += self._state() != before
+
+    def _state(self) -> tuple[object, ...]:
+        marks = self._marks
+        return self._paint.revision, marks.boxes, marks.tags, marks.rules
 
     def _placed(self, values: Any, start: Sequence[int] | None, *, what: str) -> tuple[NDArray[Any], Region]:
         array = whole_numbers(values, what=what, name=self.name)
-        return placed(
-            array, start, what=what, name=self.name, label_shape=self.label_shape, axes=self.label_axes
-        )
+        return placed(array, start, self._place(what))
 
     def _clipped(
         self, start: Sequence[int], stop: Sequence[int], *, what: str
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        return clipped_box(
-            start, stop, what=what, name=self.name, label_shape=self.label_shape, axes=self.label_axes
-        )
+        return clipped_box(start, stop, self._place(what))
 
-    def _set_marks(
-        self,
-        *,
-        boxes: tuple[Box, ...] | None = None,
-        tags: Mapping[int, bool] | None = None,
-        rules: tuple[CoverageRule, ...] | None = None,
-    ) -> None:
-        """Take over new marks in memory, then write them."""
-        self._boxes = self._boxes if boxes is None else boxes
-        self._tags = self._tags if tags is None else MappingProxyType(dict(tags))
-        self._rules = self._rules if rules is None else rules
-        self.revision += 1
-        self._marks_unsaved = True
-        record = MarksRecord.of(self._boxes, dict(self._tags), self._rules)
-        write_json(self._folder / "marks.json", record.model_dump(mode="json"), backup=True)
-        self._marks_unsaved = False
-
-    def _read_marks(self) -> MarksRecord:
-        path = self._folder / "marks.json"
-        if not path.exists() and not path.with_name("marks.json.bak").exists():
-            return MarksRecord()
-        try:
-            value, note = read_json_or_backup(path)
-            marks = MarksRecord.model_validate(value)
-        except (ProjectError, ValueError) as error:
-            aside = path.with_name("damaged-marks.json")
-            with storage_errors(path):
-                path.replace(aside)
-            self._project._note(
-                f"Boxes, tags and coverage of “{self._record.name}” could not be read ({error}). "
-                f"The file was kept as “{aside}”; set them again. What was painted is untouched."
-            )
-            return MarksRecord()
-        if note:
-            self._project._note(f"“{self._record.name}”: {note}")
-        return marks
+    def _place(self, what: str) -> Place:
+        return Place(what, self.name, self.label_axes, self.label_shape)
 
     def _opened(self) -> ImageSource:
         if self.missing:
             raise ImageError(
-                f"The file “{self.path}” of the image “{self.name}” is missing; what you painted on it is kept.",
+                f"The file “{self.path}” of “{self.name}” is missing; what you painted on it is kept.",
                 "Put the file back, or tell the project where it is now (relink).",
             )
         size = dict(self._record.pixel_size) if self._record.pixel_size else None
@@ -374,8 +354,3 @@ class ProjectImage:
 
     def __repr__(self) -> str:
         return f"ProjectImage({self.name!r}, {self.label_axes} {self.label_shape})"
-
-
-def _overruled(rule: CoverageRule, class_id: int | None, corners: tuple[Any, Any]) -> bool:
-    """Whether a new rule leaves nothing of an old one."""
-    return class_id in (None, rule.class_id) and corners in ((None, None), (rule.start, rule.stop))

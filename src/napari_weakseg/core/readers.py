@@ -1,4 +1,4 @@
-"""Opening image files so that only the parts asked for are read: TIFF, zarr, OME-Zarr, numpy and common pictures."""
+"""Opening image files so that only the parts asked for are read: TIFF, zarr, OME-Zarr, numpy, pictures."""
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Mapping
@@ -14,7 +14,15 @@ from napari_weakseg.core.errors import ImageError
 
 PixelSize = Mapping[str, tuple[float, str]]
 
-_UNITS = {"µm": "µm", "um": "µm", "micron": "µm", "microns": "µm", "micrometer": "µm", "\\u00b5m": "µm", "nanometer": "nm"}
+_UNITS = {
+    "µm": "µm",
+    "um": "µm",
+    "micron": "µm",
+    "microns": "µm",
+    "micrometer": "µm",
+    "\\u00b5m": "µm",
+    "nanometer": "nm",
+}
 _PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
 _KINDS = "TIFF, OME-TIFF, zarr, OME-Zarr, .npy, PNG or JPEG"
 
@@ -23,15 +31,21 @@ class Pixels(Protocol):
     """An array of any kind that is read by slices."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Number of pixels along every axis."""
+        ...
+
     @property
-    def dtype(self) -> Any: ...
+    def dtype(self) -> Any:
+        """Type of the numbers."""
+        ...
+
     def __getitem__(self, index: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True)
 class Opened:
-    """An opened image: pixels, axis letters if the file tells them, pixel size if it tells that, how to close it."""
+    """Pixels of an opened image, axes and pixel size as far as the file tells them, and how to close it."""
 
     pixels: Pixels
     axes: str | None = None
@@ -48,7 +62,9 @@ def open_file(path: Path, *, name: str, spatial_ndim: int = 2) -> Opened:
         If the file is missing, of an unknown kind, cut off, or packed in a way that cannot be unpacked here.
     """
     if not path.exists():
-        raise ImageError(f"The file “{path}” of the image “{name}” is missing.", "Put it back, or show where it is now.")
+        raise ImageError(
+            f"The file “{path}” of the image “{name}” is missing.", "Put it back, or show where it is now."
+        )
     suffix = path.suffix.lower()
     try:
         if suffix in {".tif", ".tiff"}:
@@ -144,7 +160,7 @@ def _unit(unit: str) -> str:
 
 
 def _open_zarr(path: Path, spatial_ndim: int) -> Opened:
-    """A zarr array, or the finest level of an OME-Zarr image."""
+    """Open a zarr array, or the finest level of an OME-Zarr image."""
     import zarr
 
     node = zarr.open(path, mode="r")

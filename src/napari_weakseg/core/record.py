@@ -1,4 +1,4 @@
-"""The files of a project, as pydantic models: ``project.json`` and each image's ``marks.json``."""
+"""``project.json`` as pydantic models, and how its contents are checked."""
 
 import hashlib
 import os
@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_weakseg.core.annotations import Box, Coverage, CoverageRule
 from napari_weakseg.core.classes import ClassInfo
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import NewerSchema, ProjectError
@@ -29,7 +28,7 @@ class StatisticsRecord(_Record):
     notes: tuple[str, ...] = ()
 
     def value(self) -> Statistics:
-        """The statistics."""
+        """Return the statistics."""
         return Statistics(self.low, self.high, self.notes)
 
 
@@ -63,40 +62,6 @@ class ProjectRecord(_Record):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
-class BoxRecord(_Record):
-    """A box in ``marks.json``."""
-
-    class_id: int
-    start: tuple[int, ...]
-    stop: tuple[int, ...]
-
-
-class CoverageRecord(_Record):
-    """A coverage rule in ``marks.json``."""
-
-    class_id: int | None
-    kind: Coverage
-    start: tuple[int, ...] | None = None
-    stop: tuple[int, ...] | None = None
-
-
-class MarksRecord(_Record):
-    """``marks.json``: boxes, tags and coverage of one image."""
-
-    boxes: list[BoxRecord] = Field(default_factory=list)
-    tags: dict[int, bool] = Field(default_factory=dict)
-    coverage: list[CoverageRecord] = Field(default_factory=list)
-
-    @classmethod
-    def of(cls, boxes: tuple[Box, ...], tags: dict[int, bool], rules: tuple[CoverageRule, ...]) -> "MarksRecord":
-        """Record of the given marks."""
-        return cls(
-            boxes=[BoxRecord(class_id=b.class_id, start=b.start, stop=b.stop) for b in boxes],
-            tags=tags,
-            coverage=[CoverageRecord(class_id=r.class_id, kind=r.kind, start=r.start, stop=r.stop) for r in rules],
-        )
-
-
 def parsed_project(value: dict[str, Any], path: Path) -> ProjectRecord:
     """Check the contents of ``project.json``.
 
@@ -125,7 +90,7 @@ def parsed_project(value: dict[str, Any], path: Path) -> ProjectRecord:
 
 
 def parsed_config(value: dict[str, Any]) -> tuple[TrainConfig, str]:
-    """Training settings of a project, and one sentence where some were unknown or out of range and left out."""
+    """Training settings of a project, and one sentence where some were not understood and left out."""
     left_out = sorted(set(value) - set(TrainConfig.model_fields))
     kept = {key: item for key, item in value.items() if key not in left_out}
     while True:
@@ -138,17 +103,21 @@ def parsed_config(value: dict[str, Any]) -> tuple[TrainConfig, str]:
                 return TrainConfig(), "The training settings were not understood; the defaults are used."
             left_out += sorted(wrong)
             kept = {key: item for key, item in kept.items() if key not in wrong}
-    note = f"Training settings not understood and left at their defaults: {', '.join(left_out)}." if left_out else ""
+    note = (
+        f"Training settings not understood and left at their defaults: {', '.join(left_out)}."
+        if left_out
+        else ""
+    )
     return config, note
 
 
 def fingerprint(path: Path) -> tuple[int, str]:
-    """Size in bytes and checksum of a file, or of the metadata of a zarr folder; huge files are hashed in three pieces."""
+    """Size in bytes and checksum of a file (a huge one's in three pieces) or of a zarr folder's metadata."""
     digest = hashlib.blake2b(digest_size=16)
     if path.is_dir():
         names = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
-        for file in sorted(f for name in names for f in (*path.glob(name), *path.glob(f"*/{name}"))):
-            digest.update(file.read_bytes())
+        for metadata in sorted(f for name in names for f in (*path.glob(name), *path.glob(f"*/{name}"))):
+            digest.update(metadata.read_bytes())
         return 0, digest.hexdigest()
     size = path.stat().st_size
     with path.open("rb") as file:

@@ -39,7 +39,7 @@ def shape_of(region: Region) -> tuple[int, ...]:
 
 
 def intersection(a: Region, b: Region) -> Region | None:
-    """What two regions share, or None."""
+    """Share of two regions, or None."""
     common = tuple(slice(max(p.start, q.start), min(p.stop, q.stop)) for p, q in zip(a, b, strict=True))
     return common if all(s.start < s.stop for s in common) else None
 
@@ -50,7 +50,7 @@ def union(a: Region, b: Region) -> Region:
 
 
 def shifted(region: Region, origin: Sequence[int]) -> Region:
-    """The region in coordinates that count from `origin`."""
+    """Region in coordinates that count from `origin`."""
     return tuple(slice(s.start - o, s.stop - o) for s, o in zip(region, origin, strict=True))
 
 
@@ -92,6 +92,4 @@ def grid_keys(region: Region, chunks: Sequence[int]) -> Iterator[tuple[int, ...]
 
 def chunk_region(key: Sequence[int], chunks: Sequence[int], shape: Sequence[int]) -> Region:
     """Region of one chunk, cut at the array's end."""
-    return tuple(
-        slice(k * c, min((k + 1) * c, size)) for k, c, size in zip(key, chunks, shape, strict=True)
-    )
+    return tuple(slice(k * c, min((k + 1) * c, size)) for k, c, size in zip(key, chunks, shape, strict=True))

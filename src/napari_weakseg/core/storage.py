@@ -10,12 +10,17 @@ from typing import Any
 
 from napari_weakseg.core.errors import ProjectError, StorageError
 
+_FREE = "Free some space and carry on: what you painted is kept in memory until then."
+_FORBIDDEN = "Ask for write permission, or copy the project to a folder of your own."
 _REASONS = {
-    errno.ENOSPC: ("the disk is full", "Free some space and carry on: what you painted is kept in memory until then."),
-    errno.EDQUOT: ("your disk quota is used up", "Free some space and carry on: nothing painted is lost until then."),
-    errno.EACCES: ("you may not write there", "Ask for write permission, or copy the project to a folder of your own."),
-    errno.EPERM: ("you may not write there", "Ask for write permission, or copy the project to a folder of your own."),
-    errno.EROFS: ("that disk is read-only", "Copy the project to a disk that can be written, and open it there."),
+    errno.ENOSPC: ("the disk is full", _FREE),
+    errno.EDQUOT: ("your disk quota is used up", _FREE),
+    errno.EACCES: ("you may not write there", _FORBIDDEN),
+    errno.EPERM: ("you may not write there", _FORBIDDEN),
+    errno.EROFS: (
+        "that disk is read-only",
+        "Copy the project to a disk that can be written and open it there.",
+    ),
 }
 
 
@@ -23,7 +28,7 @@ def storage_error(error: OSError, path: Path, *, doing: str = "saved") -> Storag
     """`StorageError` that says in plain words why `path` could not be written or read."""
     why, remedy = _REASONS.get(
         error.errno or 0,
-        (f"the disk reported “{error.strerror or error}”", "Check that the disk is connected, then try again."),
+        (f"the disk reported “{error.strerror or error}”", "Check that it is connected, then try again."),
     )
     return StorageError(f"“{path}” could not be {doing}: {why}.", remedy, repr(error))
 
@@ -45,7 +50,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+        part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
@@ -110,6 +115,6 @@ def read_json_or_backup(path: Path) -> tuple[dict[str, Any], str]:
 def _damaged(path: Path, details: str) -> ProjectError:
     return ProjectError(
         f"“{path}” is damaged or cut off.",
-        f"Restore it from a backup of the folder “{path.parent}”; the painted labels beside it are untouched.",
+        f"Restore it from a backup of the folder “{path.parent}”; what was painted is untouched.",
         details,
     )

@@ -1,0 +1,128 @@
+"""Boxes, tags and coverage of one image, in ``marks.json``."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from napari_weakseg.core.annotations import Box, Coverage, CoverageRule
+from napari_weakseg.core.errors import ProjectError
+from napari_weakseg.core.storage import read_json_or_backup, storage_errors, write_json
+
+
+class _BoxRecord(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    class_id: int
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+
+
+class _CoverageRecord(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    class_id: int | None
+    kind: Coverage
+    start: tuple[int, ...] | None = None
+    stop: tuple[int, ...] | None = None
+
+
+class _MarksRecord(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    boxes: list[_BoxRecord] = Field(default_factory=list)
+    tags: dict[int, bool] = Field(default_factory=dict)
+    coverage: list[_CoverageRecord] = Field(default_factory=list)
+
+
+class Marks:
+    """What is said about an image beside paint; written as a whole at every change.
+
+    Attributes
+    ----------
+    boxes : tuple of Box
+    tags : mapping of int to bool
+    rules : tuple of CoverageRule
+    unsaved : bool
+        The disk refused the last change, which is in memory only.
+    """
+
+    def __init__(self, path: Path, *, name: str, on_note: Callable[[str], None]) -> None:
+        self.path = path
+        record = self._read(name, on_note)
+        self.boxes = tuple(Box(b.class_id, b.start, b.stop) for b in record.boxes)
+        self.tags: Mapping[int, bool] = MappingProxyType(dict(record.tags))
+        self.rules = tuple(CoverageRule(r.class_id, r.kind, r.start, r.stop) for r in record.coverage)
+        self.unsaved = False
+
+    def add_box(self, box: Box) -> None:
+        """Add a box."""
+        self.boxes = (*self.boxes, box)
+        self.write()
+
+    def remove_box(self, index: int) -> None:
+        """Remove the box at an index."""
+        self.boxes = self.boxes[:index] + self.boxes[index + 1 :]
+        self.write()
+
+    def set_tag(self, class_id: int, present: bool | None) -> None:
+        """Set a tag, or take it away."""
+        tags = {key: value for key, value in self.tags.items() if key != class_id}
+        if present is not None:
+            tags[class_id] = present
+        self.tags = MappingProxyType(tags)
+        self.write()
+
+    def add_rule(self, new: CoverageRule) -> None:
+        """Add a coverage rule, and drop those of which it leaves nothing."""
+        rules = tuple(rule for rule in self.rules if not _overrules(new, rule))
+        self.rules = (*rules, new) if rules or new.kind != "some" else ()
+        self.write()
+
+    def write(self) -> None:
+        """Write everything.
+
+        Raises
+        ------
+        StorageError
+            If the disk refuses.
+        """
+        self.unsaved = True
+        record = _MarksRecord(
+            boxes=[_BoxRecord(class_id=b.class_id, start=b.start, stop=b.stop) for b in self.boxes],
+            tags=dict(self.tags),
+            coverage=[
+                _CoverageRecord(class_id=r.class_id, kind=r.kind, start=r.start, stop=r.stop)
+                for r in self.rules
+            ],
+        )
+        write_json(self.path, record.model_dump(mode="json"), backup=True)
+        self.unsaved = False
+
+    def _read(self, name: str, on_note: Callable[[str], None]) -> _MarksRecord:
+        """Read the file or its backup; a file that makes no sense is set aside, so that the project opens."""
+        if not self.path.exists() and not self.path.with_name(f"{self.path.name}.bak").exists():
+            return _MarksRecord()
+        try:
+            value, note = read_json_or_backup(self.path)
+            record = _MarksRecord.model_validate(value)
+        except (ProjectError, ValueError) as error:
+            aside = self.path.with_name(f"damaged-{self.path.name}")
+            with storage_errors(self.path):
+                self.path.replace(aside)
+            on_note(
+                f"Boxes, tags and coverage of “{name}” could not be read ({error}). "
+                f"The file was kept as “{aside}”; set them again. What was painted is untouched."
+            )
+            return _MarksRecord()
+        if note:
+            on_note(f"“{name}”: {note}")
+        return record
+
+
+def _overrules(new: CoverageRule, old: CoverageRule) -> bool:
+    """Whether a new rule leaves nothing of an old one."""
+    everywhere = new.start is None
+    same_place = (new.start, new.stop) == (old.start, old.stop)
+    return new.class_id in (None, old.class_id) and (everywhere or same_place)
