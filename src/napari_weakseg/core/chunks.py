@@ -206,7 +206,8 @@ class ChunkedArray:
         region = self.region(key)
         self._on_note(
             f"A piece of the annotation at {describe(region)} could not be read ({error}). "
-            f"It counts as not painted; the file was kept as “damaged-{file.name}” in “{self.path}”: paint that place again."
+            f"It counts as not painted; the file was kept as “damaged-{file.name}” in “{self.path}”: "
+            "paint that place again."
         )
         return np.zeros(shape_of(region), self.dtype)
 

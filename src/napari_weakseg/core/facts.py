@@ -173,7 +173,7 @@ def _has_paint_outside(block: _Block, class_id: int, boxes: list[Region]) -> boo
 
 
 def _seeds(block: _Block) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """Number the objects of the painted pixels; see `Knowledge.seeds`."""
+    """Objects of the painted pixels; see `Knowledge.seeds`."""
     foreground = np.where(block.labels == BACKGROUND, 0, block.labels)
     if not foreground.any():
         return np.zeros(foreground.shape, np.int32), np.zeros(1, np.uint8)

@@ -1,6 +1,7 @@
 """Images read lazily, with their axes, pixel size and one robust normalisation each."""
 
 import warnings
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -51,6 +52,7 @@ class ImageSource:
 
     def __init__(self, opened: Opened, axes: str, *, name: str, path: Path | None) -> None:
         self._opened = opened
+        self._close = weakref.finalize(self, opened.close)
         self._statistics: Statistics | None = None
         self._statistics_lock = Lock()
         self.on_statistics: Callable[[Statistics], None] | None = None  # told once, when they were measured
@@ -118,7 +120,7 @@ class ImageSource:
         return source
 
     def read(self, region: Region) -> NDArray[np.float32]:
-        """Raw values of a region over the label axes, float32 ``(C, *region_shape)``; reads touched chunks only.
+        """Raw values of a region over the label axes, float32 ``(C, *region_shape)``.
 
         Raises
         ------
@@ -185,7 +187,7 @@ class ImageSource:
 
     def close(self) -> None:
         """Close the file."""
-        self._opened.close()
+        self._close()
 
     def _measured(self) -> Statistics:
         sample = np.concatenate(

@@ -104,8 +104,8 @@ class Knowledge:
     def merge(self, other: "Knowledge") -> "Knowledge":
         """Everything both say: bitwise AND of the allowed sets.
 
-        Commutative, associative and idempotent, seeds included: pixels that share a seed on either side come
-        to share one.
+        Commutative, associative and idempotent, seeds included (where no pixel is painted in two classes):
+        pixels that share a seed on either side come to share one.
 
         Raises
         ------
@@ -181,7 +181,7 @@ def _merged_seeds(a: Knowledge, b: Knowledge) -> tuple[NDArray[np.int32], NDArra
 def numbered(
     seeds: NDArray[np.integer], seed_class: NDArray[np.uint8]
 ) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """Number seeds 1…n in C order of their first pixels; ``seed_class[seed]`` is each one's class."""
+    """Seeds as 1…n in C order of their first pixels; ``seed_class[seed]`` is the class of each."""
     where = np.flatnonzero(seeds)
     first = np.full(len(seed_class), -1, np.int64)
     first[seeds.ravel()[where[::-1]]] = where[::-1]  # the last assignment, which is the first pixel, stays

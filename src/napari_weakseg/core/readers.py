@@ -99,16 +99,25 @@ def unreadable(path: Path | None, name: str, error: Exception) -> ImageError:
 
 def _open_tiff(path: Path, name: str, spatial_ndim: int) -> Opened:
     import tifffile
-    import zarr
 
     tiff = tifffile.TiffFile(path)
+    try:
+        return _opened_series(tiff, path, name, spatial_ndim)
+    except BaseException:
+        tiff.close()
+        raise
+
+
+def _opened_series(tiff: Any, path: Path, name: str, spatial_ndim: int) -> Opened:
+    """First series of a TIFF: mapped into memory where it is one plain block, else read tile by tile."""
+    import zarr
+
     series = tiff.series[0]
     axes = file_axes(series.axes, series.shape, name, spatial_ndim=spatial_ndim)
     size = _tiff_pixel_size(tiff)
     if series.dataoffset is not None and not series.is_multifile:  # one plain block of numbers
         end = series.dataoffset + series.nbytes
         if end > path.stat().st_size:
-            tiff.close()
             raise ImageError(
                 f"“{path}” is cut off: {end} bytes are announced, {path.stat().st_size} are there.",
                 "Copy the file again from where it came.",
