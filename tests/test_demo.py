@@ -2,14 +2,18 @@
 
 import json
 import runpy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+from pytestqt.qtbot import QtBot
 from skimage import io
 
 from napari_weakseg import demo
+from napari_weakseg.engine.messages import Phase
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,3 +62,16 @@ def test_a_window_that_cannot_open_is_explained_in_one_sentence(monkeypatch: pyt
     problem = demo.window_problem()
     assert problem is not None
     assert problem.startswith("A window could not be opened")
+
+
+@pytest.mark.viewer
+def test_the_window_shows_the_marks_and_learns(
+    make_napari_viewer_proxy: Callable[..., Any], qtbot: QtBot, tmp_path: Path
+) -> None:
+    demo.open_project(tmp_path).close()
+    viewer = make_napari_viewer_proxy()
+    panel = demo.show(viewer, tmp_path / "coins.weakseg")
+    painted = next(layer for layer in viewer.layers if layer.name.startswith("annotation"))
+    np.testing.assert_array_equal(np.asarray(painted.data), demo.load_coins().marks)
+    qtbot.waitUntil(lambda: panel.controller.link.phase is Phase.TRAINING, timeout=60_000)
+    panel.controller.close()
