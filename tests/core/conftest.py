@@ -3,8 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from napari_weakseg import Project
+
+# a shared machine may pause at any moment: no deadline for a single example
+settings.register_profile("weakseg", deadline=None)
+settings.load_profile("weakseg")
 
 
 @pytest.fixture

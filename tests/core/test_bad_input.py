@@ -26,14 +26,24 @@ STROKE = np.full((3, 3), 2)
 @pytest.mark.parametrize(
     ("labels", "start", "what", "remedy"),
     [
-        (np.zeros((40, 49), int), None, "labels for “field” are 40 × 49, but the image is 40 × 50", "array of the"),
+        (
+            np.zeros((40, 49), int),
+            None,
+            "labels for “field” are 40 × 49, but the image is 40 × 50",
+            "array of the",
+        ),
         (np.zeros((3, 40, 50), int), None, "3 × 40 × 50, but the image is 40 × 50", "without its channels"),
         (np.zeros((40, 50)), None, "“field” are float64 values; whole numbers are needed", "astype"),
         (np.ones((40, 50), bool), None, "“field” are true/false values", "mask * 2"),
         (np.full((2, 2), 4), (5, 6), "“field” hold 4 at (5, 6), but class ids go from 1 to 3", "2 nucleus"),
         (np.full((2, 2), -1), (5, 6), "“field” hold -1 at (5, 6)", "Use these ids"),
         (np.full((2, 2), 2**40), (5, 6), f"hold {2**40} at (5, 6)", "Use these ids"),
-        (STROKE, (38, 0), "at start (38, 0) with shape (3, 3) reach outside “field”, which is 40 × 50", "cut the"),
+        (
+            STROKE,
+            (38, 0),
+            "at start (38, 0) with shape (3, 3) reach outside “field”, which is 40 × 50",
+            "cut the",
+        ),
         (STROKE, (-1, 0), "at start (-1, 0)", "inside the image"),
         (STROKE, (1,), "start of the labels on “field” is (1,)", "each of the axes Y, X"),
         (STROKE, (1.5, 0), "start of the labels on “field” is (1.5, 0.0)", "whole number"),
@@ -54,7 +64,10 @@ def test_paint_that_does_not_fit(project: Project, labels: Any, start: Any, what
 def test_objects_boxes_tags_and_coverage_that_do_not_fit(project: Project) -> None:
     image = project.images["field"]
     for call, match in (
-        (lambda: image.paint_objects("nucleus", -STROKE, start=(1, 2)), r"hold -2 at \(1, 2\).*Number the objects"),
+        (
+            lambda: image.paint_objects("nucleus", -STROKE, start=(1, 2)),
+            r"hold -2 at \(1, 2\).*Number the objects",
+        ),
         (lambda: image.paint_objects("nucleus", STROKE * 1.0, start=(1, 2)), "float64.*whole numbers"),
         (lambda: image.paint_objects("cell", STROKE, start=(1, 2)), "no class “cell”.*background"),
         (lambda: image.add_box("nucleus", (50, 0), (60, 10)), "no pixel of “field”.*inside the image"),
@@ -85,9 +98,9 @@ def test_corners_without_the_frame_axes_are_refused(tmp_path: Path) -> None:
 
 
 def test_images_that_do_not_fit_the_project(project: Project, tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="“rgb” has 3 channels, but “field” has 1 channel;.*same channels"):
+    with pytest.raises(ImageError, match=r"“rgb” has 3 channels, but “field” has 1 channel;.*same channels"):
         project.add_image(np.zeros((30, 30, 3), np.uint8), name="rgb")
-    with pytest.raises(ImageError, match="“field” in the project already.*another name"):
+    with pytest.raises(ImageError, match=r"“field” in the project already.*another name"):
         project.add_image(np.zeros((30, 30)), name="field")
     with pytest.raises(ImageError, match="is empty"):
         project.add_image(np.zeros((0, 30)), name="nothing")
@@ -112,11 +125,11 @@ def test_a_changed_file_of_another_shape_is_noticed(tmp_path: Path) -> None:
             _ = project.images["field"].source
         assert project.images["field"].annotations.painted_counts() == {2: 9}
     (tmp_path / "field.npy").unlink()
-    with Project.open(tmp_path / "p") as project, pytest.raises(ImageError, match="is missing; what you painted"):
+    with (
+        Project.open(tmp_path / "p") as project,
+        pytest.raises(ImageError, match="is missing; what you painted"),
+    ):
         _ = project.images["field"].source
-
-
-# -- folders and files ----------------------------------------------------------------------------------------
 
 
 def test_folders_that_are_no_project(tmp_path: Path, project: Project) -> None:
@@ -139,7 +152,9 @@ def test_two_windows_on_one_project(project: Project) -> None:
     lock = project.path / "project.lock"
     mine = json.loads(lock.read_text())
     lock.write_text(json.dumps({**mine, "pid": os.getppid(), "started": None}))
-    with pytest.raises(ProjectLocked, match=rf"another window or program \(process {os.getppid()}\).*close it there"):
+    with pytest.raises(
+        ProjectLocked, match=rf"another window or program \(process {os.getppid()}\).*close it there"
+    ):
         Project.open(project.path)
     lock.write_text(json.dumps({**mine, "host": "microscope-7"}))
     with pytest.raises(ProjectLocked, match=r"another computer \(microscope-7\).*delete the file"):
@@ -192,12 +207,14 @@ def test_damaged_marks_and_chunks_do_not_hinder_opening(project: Project) -> Non
         assert opened.images["field"].annotations.tags == {2: True}  # the copy before the box
     (folder / "marks.json").write_text("{")
     (folder / "marks.json.bak").unlink()
+    (folder / "objects.zarr" / "zarr.json").write_text('{"shape": [4')
     chunk = folder / "labels.zarr" / "c.0.0"
     chunk.write_bytes(chunk.read_bytes()[:7])
     with Project.open(project.path) as opened:
         assert "tags and coverage of “field” could not be read" in opened.notes[0]
         assert opened.images["field"].annotations.painted_counts() == {}
-        assert "A piece of the annotation at start (0, 0), stop (40, 50) could not be read" in opened.notes[1]
+        assert "zarr.json” was damaged and was made anew" in opened.notes[1]
+        assert "A piece of the annotation at start (0, 0), stop (40, 50) could not be read" in opened.notes[2]
         opened.images["field"].paint(STROKE, start=(0, 0))
         assert opened.images["field"].annotations.painted_counts() == {2: 9}
     assert (folder / "damaged-marks.json").exists()
@@ -214,9 +231,6 @@ def test_settings_not_understood_are_left_at_their_defaults(project: Project) ->
         assert opened.config.batch > 0
         assert opened.config.rounds == 2
         assert opened.notes == ("Training settings not understood and left at their defaults: magic, batch.",)
-
-
-# -- the disk refuses -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,12 @@ def test_a_huge_image_is_never_in_memory(tmp_path: Path, kind: str) -> None:
         count = (-(-shape[0] // tile)) ** 2
         path = tmp_path / "huge.tif"
         tifffile.imwrite(
-            path, (ramp for _ in range(count)), shape=shape, dtype=np.uint8, tile=(tile, tile), compression="zlib"
+            path,
+            (ramp for _ in range(count)),
+            shape=shape,
+            dtype=np.uint8,
+            tile=(tile, tile),
+            compression="zlib",
         )
     elif kind == "plain tiff":
         path = tmp_path / "huge.tif"
@@ -161,9 +166,7 @@ def test_normalisation_ignores_outliers_and_is_the_same_in_every_region() -> Non
     assert np.allclose(low, 0, atol=1e-4)
     assert np.allclose(high, 1, atol=1e-4)
     assert whole_image.max() == 4
-    assert np.array_equal(
-        source.normalised((slice(5, 50), slice(7, 9))), whole_image[:, 5:50, 7:9]
-    )
+    assert np.array_equal(source.normalised((slice(5, 50), slice(7, 9))), whole_image[:, 5:50, 7:9])
 
 
 def test_sparse_images_keep_their_spots() -> None:
@@ -178,7 +181,9 @@ def test_sparse_images_keep_their_spots() -> None:
     ("value", "note"), [(np.nan, "holds no number at all"), (3.0, "has the value 3 everywhere")]
 )
 def test_constant_and_empty_images_are_noted_not_fatal(value: float, note: str) -> None:
-    source = ImageSource.open(np.full((2, 30, 30), [[[0.5]], [[value]]]) * np.ones((2, 30, 30)), "CYX", "field")
+    source = ImageSource.open(
+        np.full((2, 30, 30), [[[0.5]], [[value]]]) * np.ones((2, 30, 30)), "CYX", "field"
+    )
     assert (source.normalised(whole((30, 30))) == 0).all()
     assert any(f"Channel 2 of “field” {note}" in item for item in source.notes)
 

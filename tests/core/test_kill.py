@@ -1,6 +1,5 @@
 """A program that is killed at any moment loses nothing older than the last finished call."""
 
-import os
 import random
 import subprocess
 import sys
@@ -60,7 +59,9 @@ def test_a_killed_program_loses_no_finished_stroke(tmp_path: Path) -> None:
     last = boxes = 0
     for seed in range(4):
         process = subprocess.Popen(
-            [sys.executable, "-c", PAINTER, str(path), str(seed), str(last)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", PAINTER, str(path), str(seed), str(last)],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert process.stdout is not None
         first = process.stdout.readline()
@@ -112,7 +113,7 @@ def test_reading_while_another_thread_paints_sees_whole_strokes(tmp_path: Path) 
         finally:
             done.set()
             reader.join()
-        assert problems == [] or set(problems) == {"[0 1]"}
+        assert problems == []
 
 
 def test_the_lock_of_a_process_goes_with_it(tmp_path: Path) -> None:
@@ -124,4 +125,4 @@ def test_the_lock_of_a_process_goes_with_it(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", f"{hold}; import os; os.abort()"], check=False)
     assert (tmp_path / "p" / "project.lock").exists()
     Project.open(tmp_path / "p").close()
-    assert os.listdir(tmp_path / "p" / "annotations") == []
+    assert list((tmp_path / "p" / "annotations").iterdir()) == []

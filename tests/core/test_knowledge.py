@@ -69,9 +69,6 @@ def same(a: Knowledge, b: Knowledge, *, seeds: bool = True) -> bool:
     return all(np.array_equal(getattr(a, f), getattr(b, f)) for f in fields) and set(a.bags) == set(b.bags)
 
 
-# -- merging --------------------------------------------------------------------------------------------------
-
-
 @given(two_annotated(), REACH)
 def test_merge_is_commutative_associative_idempotent_and_never_enlarges(
     three: tuple[Annotations, ...], reach: dict[int, float]
@@ -101,9 +98,6 @@ def test_merging_parts_of_one_painting_is_associative_in_its_seeds_too(
 def test_knowledge_of_other_shapes_or_classes_is_not_merged() -> None:
     with pytest.raises(ValueError, match="cannot be merged"):
         known(Annotations.empty((3, 3))).merge(known(Annotations.empty((3, 4))))
-
-
-# -- facts ----------------------------------------------------------------------------------------------------
 
 
 @given(SHAPES)
@@ -148,7 +142,7 @@ def test_a_class_said_to_be_absent_is_allowed_nowhere(annotations: Annotations, 
 
 @given(annotated(), st.data())
 def test_more_information_never_enlarges_the_sets(annotations: Annotations, data: st.DataObject) -> None:
-    """New paint where the class does not claim to be complete; tags; exact coverage of one more object class."""
+    """New paint where the class does not claim to be complete; tags; exact coverage of another class."""
     open_world = replace(annotations, rules=())
     before = known(open_world).allowed
     more = data.draw(hnp.arrays(np.uint8, annotations.label_shape, elements=st.integers(0, 3)))
@@ -182,7 +176,9 @@ def test_where_every_class_is_exact_the_rest_is_background() -> None:
 
 def test_an_empty_image_is_background_only_where_it_is_said_to_be_exact() -> None:
     assert not known(Annotations.empty((4, 4))).known.any()
-    assert (known(replace(Annotations.empty((4, 4)), rules=(CoverageRule(None, "exact"),))).certain == 1).all()
+    assert (
+        known(replace(Annotations.empty((4, 4)), rules=(CoverageRule(None, "exact"),))).certain == 1
+    ).all()
 
 
 @pytest.mark.parametrize("shape", [(10, 12), (4, 10, 12)])
@@ -245,9 +241,6 @@ def test_conflicting_facts_are_shown_and_stay_local() -> None:
     assert k.certain[4, 4] == 2
     assert k.certain[2, 2] == 0
     assert not k.known[2, 2]
-
-
-# -- symmetry and crops ---------------------------------------------------------------------------------------
 
 
 def _moved(annotations: Annotations, turn: Any, box_of: Any) -> Annotations:
@@ -337,9 +330,6 @@ def test_only_the_asked_frame_of_a_stack_counts() -> None:
     assert [len(k.bags) for k in frames] == [0, 3 + 4, 0]  # the box through three frames is tight in none
     with pytest.raises(ValueError, match="one frame"):
         Knowledge.from_annotations(annotations, CLASSES, whole((3, 6, 6)), spatial_ndim=2)
-
-
-# -- bags, seeds, interfaces ----------------------------------------------------------------------------------
 
 
 def test_a_box_holds_its_object_in_every_row_and_column() -> None:

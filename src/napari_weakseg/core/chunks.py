@@ -1,14 +1,12 @@
 """A label array on disk in small chunks, with the chunks in use kept in memory."""
 
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from napari_weakseg.core.regions import (
@@ -22,6 +20,9 @@ from napari_weakseg.core.regions import (
     start_of,
 )
 from napari_weakseg.core.storage import storage_error
+
+if TYPE_CHECKING:
+    import zarr
 
 CHUNK_PX = 256
 _CACHE_BYTES = 128 * 2**20
@@ -160,19 +161,23 @@ class ChunkedArray:
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def _open(self) -> "zarr.Array[Any]":
+        import zarr  # a sixth of a second, so not before it is needed
+
+        metadata = self.path / "zarr.json"
         try:
-            if (self.path / "zarr.json").exists():
-                return zarr.open_array(self.path, mode="r+")
+            if metadata.exists():
+                try:
+                    return zarr.open_array(self.path, mode="r+")
+                except (ValueError, KeyError, TypeError) as error:  # cut-off metadata, which is known anyway
+                    metadata.replace(self.path / "damaged-zarr.json")
+                    self._on_note(f"“{metadata}” was damaged and was made anew ({error}).")
             return zarr.create_array(
                 self.path,
                 shape=self.shape,
                 chunks=self.chunks,
                 dtype=self.dtype,
                 fill_value=0,
-                chunk_key_encoding={
-                    "name": "default",
-                    "separator": ".",
-                },  # one flat folder, listed in one call
+                chunk_key_encoding={"name": "default", "separator": "."},  # one flat folder, listed at once
                 overwrite=False,
             )
         except OSError as error:
@@ -182,11 +187,15 @@ class ChunkedArray:
         return self.path / ".".join(("c", *map(str, key)))
 
     def _listing(self) -> set[Key]:
-        with os.scandir(self.path) as entries:
-            names = [entry.name.split(".") for entry in entries]
-        return {
-            tuple(map(int, n[1:])) for n in names if n[0] == "c" and all(part.isdigit() for part in n[1:])
-        }
+        """Chunks on disk; temporary files of a killed program are removed."""
+        keys = set()
+        for file in self.path.iterdir():
+            kind, *index = file.name.split(".")
+            if kind == "c" and all(part.isdigit() for part in index):
+                keys.add(tuple(map(int, index)))
+            elif file.suffix == ".partial":
+                file.unlink(missing_ok=True)
+        return keys
 
     def _load(self, key: Key) -> NDArray[Any]:
         try:

@@ -7,7 +7,6 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
-import zarr
 
 from napari_weakseg.core.errors import ImageError
 from napari_weakseg.core.images import ImageSource
@@ -80,6 +79,8 @@ def image_record(source: ImageSource, folder: str, project: Path) -> ImageRecord
 
 def store_array(source: ImageSource, path: Path) -> ImageSource:
     """Copy an array into a zarr folder, chunk by chunk; the folder appears when it is complete."""
+    import zarr
+
     part = path.with_name(f".{path.name}.part")
     pixels = source._opened.pixels
     shape = source.shape

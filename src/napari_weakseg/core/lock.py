@@ -50,7 +50,7 @@ class ProjectLock:
         """Make the file with its contents in one step, unless there is one."""
         part = self.path.with_name(f".{LOCK_NAME}.{os.getpid()}.{time.monotonic_ns()}.part")
         with storage_errors(self.path):
-            part.write_text(json.dumps(self._owner))
+            part.write_text(json.dumps(self._owner), "utf-8")
             try:
                 os.link(part, self.path)
             except FileExistsError:
@@ -63,7 +63,7 @@ class ProjectLock:
 
     def _created(self) -> bool:
         try:
-            with self.path.open("x") as file:
+            with self.path.open("x", encoding="utf-8") as file:
                 file.write(json.dumps(self._owner))
         except FileExistsError:
             return False
@@ -73,7 +73,7 @@ class ProjectLock:
 def _read(path: Path) -> dict[str, Any] | None:
     """Contents of a lock file; None where it is gone or was cut off by a crash."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None

@@ -39,13 +39,13 @@ class Paint:
     id on a pixel of another class.
     """
 
-    def __init__(self, folder: Path, label_shape: tuple[int, ...], *, on_note: Callable[[str], None]) -> None:
-        self.lock = RLock()
-        self.labels = ChunkedArray(
-            folder / "labels.zarr", label_shape, np.uint8, lock=self.lock, on_note=on_note
-        )
+    def __init__(
+        self, folder: Path, label_shape: tuple[int, ...], lock: RLock, *, on_note: Callable[[str], None]
+    ) -> None:
+        self._lock = lock
+        self.labels = ChunkedArray(folder / "labels.zarr", label_shape, np.uint8, lock=lock, on_note=on_note)
         self.objects = ChunkedArray(
-            folder / "objects.zarr", label_shape, np.int32, lock=self.lock, on_note=on_note
+            folder / "objects.zarr", label_shape, np.int32, lock=lock, on_note=on_note
         )
         self.recent: deque[Region] = deque(maxlen=_RECENT)  # newest first
         self.revision = 0  # grows with every change
@@ -83,12 +83,12 @@ class Paint:
         StorageError
             If the disk still refuses.
         """
-        with self.lock:
+        with self._lock:
             self.objects.flush()
             self.labels.flush()
 
     def _edit(self, block: NDArray[Any], region: Region, edit: Edit) -> None:
-        with self.lock:
+        with self._lock:
             changes = _Changes()
             stored = {*self.labels.keys, *self.objects.keys}
             for key in grid_keys(region, self.labels.chunks):

@@ -12,19 +12,11 @@ from napari_weakseg.core.classes import ClassInfo, ClassTable
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import ImageError, ProjectError, StorageError
 from napari_weakseg.core.history import append_line, read_lines
-from napari_weakseg.core.images import ImageSource, Statistics
+from napari_weakseg.core.images import ImageSource
 from napari_weakseg.core.importing import check_fits, folder_name, image_record, store_array, unused
 from napari_weakseg.core.lock import ProjectLock
 from napari_weakseg.core.project_image import ProjectImage
-from napari_weakseg.core.record import (
-    ImageRecord,
-    ProjectRecord,
-    StatisticsRecord,
-    fingerprint,
-    parsed_config,
-    parsed_project,
-    relative,
-)
+from napari_weakseg.core.record import ProjectRecord, parsed_config, parsed_project
 from napari_weakseg.core.storage import read_json_or_backup, storage_errors, write_json
 
 _FILE = "project.json"
@@ -51,11 +43,10 @@ class Project:
         self._record = record
         self._classes = ClassTable(record.classes)
         self._config, note = parsed_config(record.config)
-        if note:
-            self._note(note)
+        self._note(note)
         self._images = {item.name: ProjectImage(self, item) for item in record.images}
         for image in self._images.values():
-            self._look_at(image)
+            self._note(image._linked.note())
 
     @classmethod
     def create(
@@ -247,7 +238,6 @@ class Project:
             self._discard(self.path / "annotations" / folder)
             record = image_record(source, folder, self.path)
             image = ProjectImage(self, record, source)
-            image._watch(source)
             self._record.images.append(record)
             self._save()
             self._images = {**self._images, source.name: image}
@@ -274,14 +264,7 @@ class Project:
         """
         with self._lock:
             image = self._image(name)
-            old = image._record.model_copy()
-            image._record.path, image._source = relative(Path(path), self.path), None
-            try:
-                image._opened()
-                image._record.size_bytes, image._record.checksum = fingerprint(image.path)
-            except BaseException:
-                image._record.path = old.path
-                raise
+            image._linked.relink(Path(path))
             self._save()
 
     def append_history(self, entry: Mapping[str, Any]) -> None:
@@ -318,8 +301,7 @@ class Project:
         try:
             for image in self._images.values():
                 image.flush()
-                if image._source is not None:
-                    image._source.close()
+                image._linked.close()
         finally:
             self._release()
 
@@ -335,20 +317,18 @@ class Project:
         return f"Project({str(self.path)!r}, {len(self._images)} images, {self._classes!r})"
 
     def _note(self, note: str) -> None:
-        if note not in self._notes:
+        if note and note not in self._notes:
             self._notes.append(note)
 
     def _save(self) -> None:
         write_json(self.path / _FILE, self._record.model_dump(mode="json", by_alias=True), backup=True)
 
-    def _store_statistics(self, record: ImageRecord, statistics: Statistics) -> None:
+    def _save_quietly(self) -> None:
+        """Save what can be found out again; a disk that refuses is no reason to stop anybody."""
         with self._lock:
-            record.statistics = StatisticsRecord(
-                low=statistics.low, high=statistics.high, notes=statistics.notes
-            )
             try:
                 self._save()
-            except StorageError as error:  # measured again next time; no reason to stop anybody
+            except StorageError as error:
                 self._note(str(error))
 
     def _image(self, name: str) -> ProjectImage:
@@ -356,23 +336,6 @@ class Project:
             known = ", ".join(self._images) or "none yet"
             raise ProjectError(f"There is no image “{name}” in the project.", f"Its images are: {known}.")
         return self._images[name]
-
-    def _look_at(self, image: ProjectImage) -> None:
-        """Note a file that is gone or was changed since it was added."""
-        if image.missing:
-            self._note(
-                f"The file “{image.path}” of the image “{image.name}” is missing. Its annotations are kept: "
-                "put the file back, or tell the project where it is now (relink)."
-            )
-        elif not image._record.owned and self._changed(image):
-            self._note(
-                f"The file “{image.path}” of the image “{image.name}” was changed since it was added: "
-                "check that the annotations still fit."
-            )
-
-    def _changed(self, image: ProjectImage) -> bool:
-        with storage_errors(image.path, doing="read"):
-            return fingerprint(image.path) != (image._record.size_bytes, image._record.checksum)
 
     def _discard(self, path: Path) -> None:
         """Move a file or folder into ``trash``."""

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from itertools import product
 from math import prod
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -18,9 +19,10 @@ from napari_weakseg.core.checks import (
     placed,
     whole_numbers,
 )
-from napari_weakseg.core.errors import AnnotationError, ImageError
-from napari_weakseg.core.images import ImageSource, Statistics
+from napari_weakseg.core.errors import AnnotationError
+from napari_weakseg.core.images import ImageSource
 from napari_weakseg.core.knowledge import Knowledge
+from napari_weakseg.core.linked import LinkedImage
 from napari_weakseg.core.marks import Marks
 from napari_weakseg.core.paint import Paint
 from napari_weakseg.core.record import ImageRecord
@@ -51,22 +53,27 @@ class ProjectImage:
     def __init__(self, project: "Project", record: ImageRecord, source: ImageSource | None = None) -> None:
         self._project = project
         self._record = record
-        self._source = source
         self._folder = project.path / "annotations" / record.folder
         with storage_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-        self._paint = Paint(self._folder, record.label_shape, on_note=project._note)
+        self._lock = RLock()  # one change, or one reading, at a time
+        self._paint_if_used: Paint | None = None
         self._marks = Marks(self._folder / "marks.json", name=record.name, on_note=project._note)
+        self._linked = LinkedImage(
+            project.path, record, project._save_quietly, spatial_ndim=project.ndim, source=source
+        )
         self.name = record.name
         self.axes = record.axes
         self.label_axes = record.label_axes
         self.label_shape = record.label_shape
         self.revision = 0
+        if source is not None:
+            _ = self._paint  # makes its files now, so that a disk that is full later loses no stroke
 
     @property
     def path(self) -> Path:
         """Where the pixels are, or were when the image was added."""
-        return self._project.path / self._record.path
+        return self._linked.path
 
     @property
     def n_channels(self) -> int:
@@ -76,7 +83,7 @@ class ProjectImage:
     @property
     def missing(self) -> bool:
         """Whether the image file cannot be found."""
-        return self._source is None and not self.path.exists()
+        return self._linked.missing
 
     @property
     def source(self) -> ImageSource:
@@ -87,15 +94,12 @@ class ProjectImage:
         ImageError
             If the file is missing, unreadable, or has another shape than when it was added.
         """
-        with self._paint.lock:
-            if self._source is None:
-                self._source = self._opened()
-            return self._source
+        return self._linked.source()
 
     @property
     def annotations(self) -> Annotations:
         """All annotations; boxes, tags and rules as they are now, labels and objects live."""
-        with self._paint.lock:
+        with self._lock:
             marks, paint = self._marks, self._paint
             return Annotations(
                 self.label_shape, paint.labels, paint.objects, marks.boxes, marks.tags, marks.rules
@@ -104,7 +108,7 @@ class ProjectImage:
     @property
     def recent(self) -> list[Region]:
         """Where something was painted since the project was opened, newest first, at most 64 regions."""
-        with self._paint.lock:
+        with self._lock:
             return list(self._paint.recent)
 
     def frames(self) -> list[tuple[int, ...]]:
@@ -276,20 +280,30 @@ class ProjectImage:
         StorageError
             If the disk still refuses.
         """
-        with self._paint.lock:
-            self._paint.flush()
+        with self._lock:
+            if self._paint_if_used is not None:
+                self._paint_if_used.flush()
             if self._marks.unsaved:
                 self._marks.write()
 
     @property
     def unsaved(self) -> bool:
         """Whether something is in memory only, because the disk refused."""
-        return self._paint.unsaved or self._marks.unsaved
+        return self._marks.unsaved or (self._paint_if_used is not None and self._paint_if_used.unsaved)
+
+    @property
+    def _paint(self) -> Paint:
+        """Labels and ids, opened at first use: a project of a thousand images opens at once."""
+        with self._lock:
+            if self._paint_if_used is None:
+                note = self._project._note
+                self._paint_if_used = Paint(self._folder, self.label_shape, self._lock, on_note=note)
+            return self._paint_if_used
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """One change at a time; it counts even if the disk refuses, since it is kept in memory."""
-        with self._paint.lock:
+        with self._lock:
             before = self._state()
             try:
                 yield
@@ -297,8 +311,8 @@ class ProjectImage:
                 self.revision += self._state() != before
 
     def _state(self) -> tuple[object, ...]:
-        marks = self._marks
-        return self._paint.revision, marks.boxes, marks.tags, marks.rules
+        marks, paint = self._marks, self._paint_if_used
+        return paint.revision if paint else 0, marks.boxes, marks.tags, marks.rules
 
     def _placed(self, values: Any, start: Sequence[int] | None, *, what: str) -> tuple[NDArray[Any], Region]:
         array = whole_numbers(values, what=what, name=self.name)
@@ -311,35 +325,6 @@ class ProjectImage:
 
     def _place(self, what: str) -> Place:
         return Place(what, self.name, self.label_axes, self.label_shape)
-
-    def _opened(self) -> ImageSource:
-        if self.missing:
-            raise ImageError(
-                f"The file “{self.path}” of “{self.name}” is missing; what you painted on it is kept.",
-                "Put the file back, or tell the project where it is now (relink).",
-            )
-        size = dict(self._record.pixel_size) if self._record.pixel_size else None
-        source = ImageSource.open(
-            self.path, axes=self.axes, name=self.name, pixel_size=size, spatial_ndim=self._project.ndim
-        )
-        if source.shape != self._record.shape:
-            raise ImageError(
-                f"The file “{self.path}” of the image “{self.name}” is {source.shape} now; "
-                f"it was {self._record.shape} when it was added.",
-                "Put the old file back, or add the new one under another name.",
-            )
-        self._watch(source)
-        return source
-
-    def _watch(self, source: ImageSource) -> None:
-        """Give the source its stored statistics, or store them once they are measured."""
-        if self._record.statistics is not None:
-            source.statistics = self._record.statistics.value()
-        else:
-            source.on_statistics = self._store_statistics
-
-    def _store_statistics(self, statistics: Statistics) -> None:
-        self._project._store_statistics(self._record, statistics)
 
     def _sampling(self) -> tuple[float, ...] | None:
         """Spacing along the spatial axes in units of a pixel along X; None where it is even or unknown."""

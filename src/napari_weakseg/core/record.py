@@ -13,7 +13,7 @@ from napari_weakseg.core.errors import NewerSchema, ProjectError
 from napari_weakseg.core.images import Statistics
 
 SCHEMA = 1
-_PIECE = 2**20  # bytes hashed at the head, in the middle and at the tail of a file
+_PIECE = 2**16  # bytes hashed at the head, in the middle and at the tail of a file
 
 
 class _Record(BaseModel):

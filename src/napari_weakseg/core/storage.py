@@ -56,6 +56,18 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
+def _keep(path: Path, copy: Path) -> None:
+    """Keep what is in a file now under another name; it costs nothing where the disk knows hard links."""
+    part = copy.with_name(f".{copy.name}.{os.getpid()}.part")
+    part.unlink(missing_ok=True)
+    try:
+        part.hardlink_to(path)
+    except OSError:
+        write_atomically(copy, path.read_bytes())
+    else:
+        part.replace(copy)
+
+
 def write_json(path: Path, value: object, *, backup: bool = False) -> None:
     """Write JSON atomically; with `backup`, the version before is kept as ``<name>.bak``.
 
@@ -67,7 +79,7 @@ def write_json(path: Path, value: object, *, backup: bool = False) -> None:
     data = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
     with storage_errors(path):
         if backup and path.exists():
-            write_atomically(path.with_name(path.name + ".bak"), path.read_bytes())
+            _keep(path, path.with_name(f"{path.name}.bak"))
         write_atomically(path, data)
 
 
@@ -93,7 +105,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_json_or_backup(path: Path) -> tuple[dict[str, Any], str]:
-    """Read a JSON object, or its backup where the file is damaged or gone.
+    """Read a JSON object, or its backup where the file is damaged or gone; then the backup takes its place.
 
     Returns
     -------
@@ -109,6 +121,10 @@ def read_json_or_backup(path: Path) -> tuple[dict[str, Any], str]:
             value = read_json(backup)
         except (ProjectError, StorageError):
             raise error from None
+        with storage_errors(path):
+            if path.exists():
+                path.replace(path.with_name(f"damaged-{path.name}"))
+            write_atomically(path, backup.read_bytes())
         return value, f"“{path.name}” was damaged, so its last good copy “{backup.name}” was used."
 
 

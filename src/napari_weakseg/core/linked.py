@@ -1,0 +1,150 @@
+"""The pixels of a project's image: a file that may have moved, changed or gone since it was added."""
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+
+from napari_weakseg.core.errors import ImageError
+from napari_weakseg.core.images import ImageSource, Statistics
+from napari_weakseg.core.record import ImageRecord, StatisticsRecord, fingerprint, relative
+from napari_weakseg.core.storage import storage_errors
+
+
+class LinkedImage:
+    """Opens the pixels of an image at first use.
+
+    Parameters
+    ----------
+    project : Path
+        The project folder.
+    record : ImageRecord
+        Kept up to date.
+    save : callable
+        Called when the record changed by itself, because the image was measured.
+    spatial_ndim : {2, 3}
+    source : ImageSource, optional
+        If it is open already.
+    """
+
+    def __init__(
+        self,
+        project: Path,
+        record: ImageRecord,
+        save: Callable[[], None],
+        *,
+        spatial_ndim: int,
+        source: ImageSource | None = None,
+    ) -> None:
+        self._project = project
+        self._record = record
+        self._save = save
+        self._spatial_ndim = spatial_ndim
+        self._lock = Lock()
+        self._source = source
+        if source is not None:
+            self._watch(source)
+
+    @property
+    def path(self) -> Path:
+        """Where the pixels are, or were when the image was added."""
+        return self._project / self._record.path
+
+    @property
+    def missing(self) -> bool:
+        """Whether the file cannot be found."""
+        return not self.path.exists()
+
+    def source(self) -> ImageSource:
+        """Open the pixels, once.
+
+        Raises
+        ------
+        ImageError
+            If the file is missing, unreadable, or has another shape than when it was added.
+        """
+        with self._lock:
+            if self._source is None:
+                self._source = self._opened(self.path)
+                self._watch(self._source)
+            return self._source
+
+    def note(self) -> str:
+        """Say in one sentence that the file is gone or changed; forget measurements of a changed one."""
+        name = self._record.name
+        if self.missing:
+            return (
+                f"The file “{self.path}” of the image “{name}” is missing. Its annotations are kept: "
+                "put the file back, or tell the project where it is now (relink)."
+            )
+        if self._record.owned:
+            return ""
+        with storage_errors(self.path, doing="read"):
+            unchanged = fingerprint(self.path) == (self._record.size_bytes, self._record.checksum)
+        if unchanged:
+            return ""
+        self._record.statistics = None
+        return (
+            f"The file “{self.path}” of the image “{name}” was changed since it was added: "
+            "check that the annotations still fit."
+        )
+
+    def relink(self, path: Path) -> None:
+        """Take another file; the record is left alone if it does not fit.
+
+        Raises
+        ------
+        ImageError
+            As `source`.
+        """
+        with self._lock:
+            source = self._opened(path)
+            size_bytes, checksum = fingerprint(path)
+            if checksum != self._record.checksum:
+                self._record.statistics = None
+            self._record.size_bytes, self._record.checksum = size_bytes, checksum
+            self._record.path = relative(path, self._project)
+            self._record.owned = False
+            self._source = source
+            self._watch(source)
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with self._lock:
+            if self._source is not None:
+                self._source.close()
+                self._source = None
+
+    def _opened(self, path: Path) -> ImageSource:
+        record = self._record
+        if not path.exists():
+            raise ImageError(
+                f"The file “{path}” of “{record.name}” is missing; what you painted on it is kept.",
+                "Put the file back, or tell the project where it is now (relink).",
+            )
+        source = ImageSource.open(
+            path,
+            axes=record.axes,
+            name=record.name,
+            pixel_size=record.pixel_size,
+            spatial_ndim=self._spatial_ndim,
+        )
+        if source.shape != record.shape:
+            raise ImageError(
+                f"The file “{path}” of the image “{record.name}” is {source.shape} now; "
+                f"it was {record.shape} when it was added.",
+                "Put the old file back, or add the new one under another name.",
+            )
+        return source
+
+    def _watch(self, source: ImageSource) -> None:
+        """Give the source its stored statistics, or store them once they are measured."""
+        if self._record.statistics is not None:
+            source.statistics = self._record.statistics.value()
+        else:
+            source.on_statistics = self._store
+
+    def _store(self, statistics: Statistics) -> None:
+        self._record.statistics = StatisticsRecord(
+            low=statistics.low, high=statistics.high, notes=statistics.notes
+        )
+        self._save()
