@@ -13,27 +13,27 @@ LayerData = tuple[NDArray[Any], dict[str, Any], Literal["image"]]
 
 
 def coins() -> list[LayerData]:
-    """Greek coins on an uneven grey ground, uint8 (303, 384): two classes, objects close together."""
+    """Load Greek coins on an uneven grey ground, uint8 (303, 384): two classes, objects close together."""
     from skimage import data
 
     return [_image(data.coins(), "coins")]
 
 
 def immunohistochemistry() -> list[LayerData]:
-    """Colon tissue stained for FHL2 (brown) and haematoxylin (blue), uint8 RGB (512, 512, 3): three classes."""
+    """Load colon tissue, FHL2 in brown and haematoxylin in blue, uint8 RGB (512, 512, 3): three classes."""
     from skimage import data
 
     return [_image(data.immunohistochemistry(), "immunohistochemistry", rgb=True)]
 
 
 def cells_2d() -> list[LayerData]:
-    """Generated cells, some of them touching, float32 (256, 256), 0.5 µm pixels."""
+    """Generate cells, some of them touching, float32 (256, 256), 0.5 µm pixels."""
     image, _ = cell_scene((256, 256), cells=28)
     return [_image(image, "generated cells", scale=(0.5, 0.5), units=("µm", "µm"), axis_labels=("y", "x"))]
 
 
 def cells_3d() -> list[LayerData]:
-    """Generated cells in a volume, float32 (32, 128, 128), planes twice as far apart as pixels."""
+    """Generate cells in a volume, float32 (32, 128, 128), planes twice as far apart as pixels."""
     image, _ = cell_scene((32, 128, 128), cells=24)
     return [
         _image(
@@ -47,7 +47,7 @@ def cells_3d() -> list[LayerData]:
 
 
 def cells3d() -> list[LayerData]:
-    """Nuclei of a real tissue in a volume, uint16 (60, 256, 256); from the network."""
+    """Load nuclei of a real tissue in a volume, uint16 (60, 256, 256); from the network."""
     from skimage import data
 
     volume = _fetch(data.cells3d, "cells3d")
@@ -59,7 +59,7 @@ def cells3d() -> list[LayerData]:
 
 
 def human_mitosis() -> list[LayerData]:
-    """Nuclei of cultured human cells, some dividing, uint8 (512, 512); from the network."""
+    """Load nuclei of cultured human cells, some dividing, uint8 (512, 512); from the network."""
     from skimage import data
 
     image = _fetch(data.human_mitosis, "human mitosis")
@@ -67,7 +67,7 @@ def human_mitosis() -> list[LayerData]:
 
 
 def kidney() -> list[LayerData]:
-    """Mouse kidney in three stains, uint16 (16, 512, 512) for each channel; from the network."""
+    """Load mouse kidney in three stains, uint16 (16, 512, 512) for each channel; from the network."""
     from skimage import data
 
     volume = _fetch(data.kidney, "kidney")
@@ -77,7 +77,7 @@ def kidney() -> list[LayerData]:
 
 
 def skin() -> list[LayerData]:
-    """Human skin in haematoxylin and eosin, uint8 RGB (960, 1280, 3); from the network."""
+    """Load human skin in haematoxylin and eosin, uint8 RGB (960, 1280, 3); from the network."""
     from skimage import data
 
     image = _fetch(data.skin, "skin")
@@ -163,8 +163,9 @@ def _fetch(load: Callable[[], NDArray[Any]], name: str) -> NDArray[Any] | None:
         from napari.utils.notifications import show_warning
 
         show_warning(
-            f"The sample “{name}” could not be downloaded ({_last_line(error)}). Check the network connection and try "
-            "again, or open one of the samples that need no network: coins, immunohistochemistry, generated cells."
+            f"The sample “{name}” could not be downloaded ({_last_line(error)}). Check the network "
+            "connection and try again, or open one that needs no network: coins, immunohistochemistry or "
+            "generated cells."
         )
         return None
 

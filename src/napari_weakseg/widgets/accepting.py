@@ -1,0 +1,96 @@
+"""Taking over what the machine found: by key, by clicking, a whole class, everything grown."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject
+
+from napari_weakseg.widgets import messages
+from napari_weakseg.widgets.train_box import AcceptBox
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_weakseg.widgets.canvas import ImageCanvas
+
+_NO_OBJECT = "There is no grown or predicted object to take over here, or all of it is painted already."
+
+
+class Accepting(QObject):
+    """Carries out what the accept box and its keys ask for.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    box : AcceptBox
+    current : callable
+        The canvas worked on, or None.
+    """
+
+    def __init__(
+        self,
+        viewer: "ViewerModel",
+        box: AcceptBox,
+        current: "Callable[[], ImageCanvas | None]",
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer, self._box, self._current = viewer, box, current
+        box.clicking_changed.connect(self._on_clicking)
+        box.class_wanted.connect(self.accept_class)
+        box.grown_wanted.connect(self.accept_grown)
+
+    def accept_object(self) -> None:
+        """Take over the object under the mouse."""
+        canvas = self._current()
+        if canvas is not None:
+            self._tell(canvas.accept_object(self._viewer.cursor.position), _NO_OBJECT)
+
+    def accept_class(self) -> None:
+        """Take over everything predicted of the class that is painted with."""
+        canvas = self._current()
+        if canvas is not None:
+            count = canvas.accept_class(int(canvas.annotation.selected_label))
+            self._tell(count, "Nothing new of the class you paint with is predicted on this screen.")
+
+    def accept_grown(self) -> None:
+        """Take over everything that has grown."""
+        canvas = self._current()
+        if canvas is not None:
+            self._tell(canvas.accept_grown(), "Nothing has grown here beyond what is painted.")
+
+    def stop_clicking(self) -> None:
+        """Paint again when the mouse is pressed."""
+        self._box.set_clicking(False)
+
+    def close(self) -> None:
+        """Let go of the viewer."""
+        if self._on_press in self._viewer.mouse_drag_callbacks:
+            self._viewer.mouse_drag_callbacks.remove(self._on_press)
+
+    def _on_clicking(self, on: bool) -> None:
+        callbacks = self._viewer.mouse_drag_callbacks
+        if self._on_press in callbacks:
+            callbacks.remove(self._on_press)
+        canvas = self._current()
+        if on:
+            callbacks.append(self._on_press)
+        if canvas is not None and canvas.annotation in self._viewer.layers:
+            canvas.select()
+            canvas.annotation.mode = "pan_zoom" if on else "paint"
+
+    def _on_press(self, viewer: "ViewerModel", event: Any) -> Any:
+        """Accept on a click, not on a drag, which moves the picture."""
+        moved = False
+        yield
+        while event.type == "mouse_move":
+            moved = True
+            yield
+        if not moved:
+            self.accept_object()
+
+    def _tell(self, count: int, nothing: str) -> None:
+        if count:
+            self._viewer.status = f"{count} pixels taken over; Ctrl+Z undoes it."
+        else:
+            messages.info(nothing)

@@ -1,0 +1,291 @@
+"""One image of the project in the viewer: its label layers, the bridge to the disk, incoming tiles."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_weakseg.core.regions import Region
+from napari_weakseg.widgets import accept
+from napari_weakseg.widgets.bridge import LayerBridge, Write
+from napari_weakseg.widgets.overlay import (
+    Role,
+    block_index,
+    frame_index,
+    make_layer,
+    match,
+    paint_colors,
+    placement,
+)
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels
+
+_FOLLOWED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+
+
+class ImageCanvas:
+    """Shows one image's annotation, grown regions and prediction, and keeps them in step with it.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    image : Image
+        The layer that is annotated.
+    axes : str
+        Letters of TZCYX for the layer's data.
+    name : str
+        The image's name in the project.
+    spatial_ndim : int
+        2 or 3: how many axes the network sees.
+    colors : sequence of str
+        One for each class.
+    known : uint8 (*label_shape)
+        The annotation as the project holds it.
+    write : callable
+        Stores a changed block in the project.
+    on_touched, on_removed : callable
+        A layer may have been painted on; one of the layers was taken out of the viewer.
+    """
+
+    def __init__(
+        self,
+        viewer: "ViewerModel",
+        image: "Image",
+        *,
+        axes: str,
+        name: str,
+        spatial_ndim: int,
+        colors: Sequence[str],
+        known: NDArray[np.uint8],
+        write: Write,
+        on_touched: Callable[[], None],
+        on_removed: Callable[[str], None],
+    ) -> None:
+        self.viewer, self.image, self.axes, self.name = viewer, image, axes, name
+        self.spatial_ndim = spatial_ndim
+        self._colors = tuple(colors)
+        self._on_removed = on_removed
+        self._closed = False
+        self.place = placement(image, axes)
+        self.layers: dict[Role, Labels] = {}
+        self._stale: set[Role] = set()
+        self._has_result = False
+        data = {role: np.zeros(self.place.shape, np.uint8) for role in Role}
+        self.place.labels(data[Role.ANNOTATION])[...] = known
+        for role in (Role.PREDICTION, Role.GROWN, Role.ANNOTATION):
+            self._make(role, data[role])
+        self.bridge = LayerBridge(
+            self.annotation, self.place, write, known=known, n_classes=len(colors), on_touched=on_touched
+        )
+        for event in _FOLLOWED:
+            getattr(image.events, event).connect(self._follow)
+        viewer.layers.events.removed.connect(self._on_layer_removed)
+        if axes.endswith("C") and not image.rgb:  # show the rows and columns rather than columns and channels
+            last = viewer.dims.ndim - 1
+            viewer.dims.order = (*range(last - 2), last, last - 2, last - 1)
+        self.select()
+
+    def _make(self, role: Role, data: NDArray[np.uint8]) -> None:
+        taken = {layer.name for layer in self.viewer.layers}
+        name = str(role) if role not in taken else f"{role} · {self.name}"
+        layer = make_layer(role, data, self.place, image=self.name, name=name)
+        paint_colors(layer, self._colors, role)
+        self.layers[role] = layer
+        self.viewer.add_layer(layer)
+
+    @property
+    def annotation(self) -> "Labels":
+        """The layer a person paints on."""
+        return self.layers[Role.ANNOTATION]
+
+    # ------------------------------------------------------------ what is shown
+
+    @property
+    def frame(self) -> tuple[int, ...]:
+        """Frame on screen."""
+        return frame_index(self._position(self.viewer.dims.point), self.axes, self.spatial_ndim)
+
+    @property
+    def shown(self) -> Region:
+        """Part of the label axes on screen: one position of each slider, the visible part of the plane."""
+        layer = self.annotation
+        displayed = set(self._displayed())
+        position = self._data_position(self.viewer.dims.point)
+        region = []
+        for axis, size in enumerate(self.place.shape):
+            first, last = (int(corner) for corner in layer.corner_pixels[:, axis])
+            if axis not in displayed:
+                first = last = int(np.clip(position[axis], 0, size - 1))
+            elif last <= first:  # not drawn yet
+                first, last = 0, size - 1
+            region.append(slice(max(0, first), min(size, last + 1)))
+        return self.place.without_channel(region)
+
+    def _displayed(self) -> tuple[int, ...]:
+        """Axes of the layers that are drawn rather than stepped through with a slider."""
+        offset = self.viewer.dims.ndim - len(self.place.shape)
+        return tuple(axis - offset for axis in self.viewer.dims.displayed if axis >= offset)
+
+    def _data_position(self, point: Sequence[float]) -> tuple[int, ...]:
+        """Pixel of the label layers under a point of the world, not clipped."""
+        world = np.asarray(point, float)[-len(self.place.shape) :]
+        return tuple(int(i) for i in np.round(self.annotation.world_to_data(world)))
+
+    def _position(self, point: Sequence[float]) -> tuple[int, ...]:
+        """Position along the label axes, clipped to the image."""
+        inside = self.place.without_channel(self._data_position(point))
+        return tuple(int(np.clip(i, 0, n - 1)) for i, n in zip(inside, self.place.label_shape, strict=True))
+
+    # ---------------------------------------------------------------- tiles in
+
+    def show_block(
+        self, role: Role, frame: tuple[int, ...], start: Sequence[int], labels: NDArray[np.uint8]
+    ) -> None:
+        """Put a tile in its place; visible after :meth:`refresh`. The layer's data object stays the same."""
+        target = self.place.labels(np.asarray(self.layers[role].data))
+        target[block_index(frame, start, labels.shape)] = labels
+        self._has_result = self._has_result or bool((labels > accept.BACKGROUND).any())
+        if frame == self.frame or self.viewer.dims.ndisplay == 3:
+            self._stale.add(role)
+
+    def refresh(self) -> bool:
+        """Draw what :meth:`show_block` brought since the last call; returns whether there was anything."""
+        stale, self._stale = self._stale, set()
+        for role in stale:
+            if self.layers[role] in self.viewer.layers:
+                self.layers[role].refresh(extent=False, highlight=False)
+        return bool(stale)
+
+    def results(self) -> "list[Labels]":
+        """Layers that show what the machine found."""
+        return [self.layers[Role.PREDICTION], self.layers[Role.GROWN]]
+
+    def has_result(self) -> bool:
+        """Tell whether the machine has shown any object that could be accepted."""
+        return self._has_result
+
+    # ------------------------------------------------------------------ accept
+
+    def accept_object(self, point: Sequence[float]) -> int:
+        """Take over the grown, otherwise the predicted object at a point of the world.
+
+        Returns
+        -------
+        int
+            Number of pixels taken over; 0 if there is no object, or all of it is painted already.
+        """
+        position = self.place.without_channel(self._data_position(point))
+        local = position[len(self.place.label_shape) - self.spatial_ndim :]
+        for role in (Role.GROWN, Role.PREDICTION):
+            shown = self._frame_of(role)
+            found = accept.object_at(shown, local)
+            if found is not None:
+                return self._take_over(found, int(shown[tuple(local)]))
+        return 0
+
+    def accept_class(self, class_id: int) -> int:
+        """Take over all that is predicted of one class in the frame shown; returns the number of pixels."""
+        return self._take_over(accept.everything(self._frame_of(Role.PREDICTION), class_id), class_id)
+
+    def accept_grown(self) -> int:
+        """Take over everything that has grown in the frame on screen; returns the number of pixels."""
+        grown = self._frame_of(Role.GROWN)
+        return self._take_over(accept.everything(grown), grown)
+
+    def _frame_of(self, role: Role) -> NDArray[np.uint8]:
+        labels: NDArray[np.uint8] = self.place.labels(np.asarray(self.layers[role].data))[self.frame]
+        return labels
+
+    def _take_over(self, wanted: NDArray[np.bool_], value: int | NDArray[np.uint8]) -> int:
+        frame = self.frame
+        found = accept.unpainted(wanted, self._frame_of(Role.ANNOTATION))
+        count = int(found[0].size)
+        if count:
+            values = value if isinstance(value, int) else value[found]
+            steps = [np.full(count, i, np.intp) for i in frame]
+            self.annotation.data_setitem(self.place.indices([*steps, *found]), values)
+        return count
+
+    # ------------------------------------------------------------------- upkeep
+
+    def set_colors(self, colors: Sequence[str]) -> None:
+        """Follow the class table."""
+        if len(colors) != self.bridge.n_classes:
+            self.bridge.n_classes = len(colors)
+            self.bridge.touch()
+        if tuple(colors) != self._colors:
+            self._colors = tuple(colors)
+            for role, layer in self.layers.items():
+                paint_colors(layer, colors, role)
+
+    def select(self) -> None:
+        """Make the annotation the layer that is painted on."""
+        if self.annotation in self.viewer.layers:
+            self.viewer.layers.selection.active = self.annotation
+            self.annotation.mode = "paint"
+
+    def pick_class(self, class_id: int) -> None:
+        """Paint with a class from now on."""
+        self.select()
+        self.annotation.selected_label = class_id
+
+    def set_visible(self, visible: bool) -> None:
+        """Show or hide the image with all its layers."""
+        for layer in (self.image, *self.layers.values()):
+            layer.visible = visible
+
+    def missing(self) -> list[Any]:
+        """Layers that were taken out of the viewer, the image first."""
+        return [layer for layer in (self.image, *self.layers.values()) if layer not in self.viewer.layers]
+
+    def bring_back(self) -> None:
+        """Put layers that were taken out of the viewer back into it, as they were."""
+        for layer in self.missing():
+            self.viewer.add_layer(layer)
+        self.select()
+
+    def go_to(self, pixel: Sequence[int]) -> None:
+        """Bring a pixel of the label axes to the middle of the screen."""
+        values: list[float] = [float(i) for i in pixel]
+        if self.place.channel_axis is not None:
+            values.insert(self.place.channel_axis, 0.0)
+        world = np.asarray(self.annotation.data_to_world(values), float)
+        displayed = self._displayed()
+        offset = self.viewer.dims.ndim - len(self.place.shape)
+        for axis, value in enumerate(world):
+            if axis not in displayed:
+                self.viewer.dims.set_point(axis + offset, value)
+        scene = getattr(self.viewer, "scene", self.viewer)  # napari < 0.9 has the camera on the viewer itself
+        scene.camera.center = tuple(float(world[axis]) for axis in displayed)
+
+    def _follow(self, event: object = None) -> None:
+        self.place = placement(self.image, self.axes)
+        for layer in self.layers.values():
+            match(layer, self.place)
+
+    def _on_layer_removed(self, event: Any) -> None:
+        if not self._closed and any(event.value is layer for layer in (self.image, *self.layers.values())):
+            self._on_removed(event.value.name)
+
+    def close(self, *, remove: bool = False) -> None:
+        """Hand the last strokes on and let go of the viewer; `remove` takes the label layers out of it."""
+        if self._closed:
+            return
+        self._closed = True
+        self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        for event in _FOLLOWED:
+            getattr(self.image.events, event).disconnect(self._follow)
+        self.bridge.close()
+        if remove:
+            for layer in self.layers.values():
+                with suppress(ValueError):
+                    self.viewer.layers.remove(layer)
+
+
+def spatial_region(region: Region, spatial_ndim: int) -> Region:
+    """Part of a region along the axes the network sees."""
+    return region[len(region) - spatial_ndim :]

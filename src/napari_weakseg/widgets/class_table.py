@@ -1,0 +1,233 @@
+"""The class table: a value editor that knows neither project nor viewer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import (
+    QColorDialog,
+    QComboBox,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_weakseg.core.annotations import Coverage
+from napari_weakseg.widgets.theme import swatch
+
+COVERAGE_WORDS: dict[Coverage, str] = {
+    "some": "only what I painted",
+    "all objects": "every object is marked",
+    "exact": "exactly what I painted",
+}
+_COVERAGE_TIP = (
+    "How complete the marks of this class are in this image:\n"
+    "only what I painted – nothing is known about the rest of the image\n"
+    "every object is marked – each object has at least a mark or a box\n"
+    "exactly what I painted – every other pixel is not this class"
+)
+TAG_WORDS: dict[bool | None, str] = {None: "maybe", True: "is here", False: "not here"}
+_TAG_TIP = (
+    "What you know about the whole image:\nmaybe – unknown\n"
+    "is here – the class occurs somewhere in this image\n"
+    "not here – no pixel of this image is of this class (a cheap and strong hint)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRow:
+    """One class as the table shows it, for the image chosen.
+
+    Attributes
+    ----------
+    painted : int
+        Painted pixels in the image.
+    coverage : str or None
+        None where it differs from place to place.
+    tag : bool or None
+        Present, absent, unknown.
+    """
+
+    id: int
+    name: str
+    color: str
+    painted: int = 0
+    coverage: Coverage | None = "some"
+    tag: bool | None = None
+
+
+class _ClassRowView(QFrame):
+    """Two lines: key, colour, name, painted pixels; coverage and tag."""
+
+    def __init__(self, table: "ClassTableView", row: ClassRow) -> None:
+        super().__init__(table)
+        self._table, self._row = table, row
+        self.pick = QPushButton(self)
+        self.pick.setText(str(row.id) if row.id <= 9 else "")
+        self.pick.setCheckable(True)
+        self.pick.setFixedWidth(28)
+        self.pick.clicked.connect(self._on_pick)
+        self.color = QToolButton(self)
+        self.color.setToolTip("Change the colour")
+        self.color.clicked.connect(self._on_color)
+        self.name = QLineEdit(self)
+        self.name.setToolTip("Name of the class; click to paint with it, type to rename it")
+        self.name.editingFinished.connect(self._on_name)
+        self.name.installEventFilter(self)
+        self.painted = QLabel(self)
+        self.painted.setToolTip("Pixels painted with this class in this image")
+        self.coverage, self.tag = QComboBox(self), QComboBox(self)
+        for kind, words in COVERAGE_WORDS.items():
+            self.coverage.addItem(words, kind)
+        for tag, words in TAG_WORDS.items():
+            self.tag.addItem(words, tag)
+        for box, tip in ((self.coverage, _COVERAGE_TIP), (self.tag, _TAG_TIP)):
+            box.setToolTip(tip)
+            box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            box.setMinimumContentsLength(6)
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.coverage.activated.connect(self._on_coverage)
+        self.tag.activated.connect(self._on_tag)
+        self._lay_out()
+        self.set_row(row)
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout(self)
+        grid.setContentsMargins(4, 4, 4, 4)
+        grid.setVerticalSpacing(3)
+        first, second = QHBoxLayout(), QHBoxLayout()
+        for widget in (self.pick, self.color, self.name, self.painted):
+            first.addWidget(widget)
+        first.setStretch(2, 1)
+        second.addWidget(self.coverage, 7)
+        second.addWidget(self.tag, 4)
+        grid.addLayout(first, 0, 0)
+        grid.addLayout(second, 1, 0)
+
+    def set_row(self, row: ClassRow) -> None:
+        self._row = row
+        key = f" (key {row.id})" if row.id <= 9 else ""
+        self.pick.setToolTip(f"Paint {row.name}{key}")
+        self.color.setIcon(swatch(row.color))
+        if not self.name.hasFocus() and self.name.text() != row.name:
+            self.name.setText(row.name)
+        self.painted.setText(f"{row.painted:,} px".replace(",", "\u2009") if row.painted else "–")
+        self.coverage.setCurrentIndex(-1 if row.coverage is None else self.coverage.findData(row.coverage))
+        self.tag.setCurrentIndex(list(TAG_WORDS).index(row.tag))
+
+    def set_picked(self, picked: bool) -> None:
+        self.pick.setChecked(picked)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Pick the class when its name is clicked."""
+        if watched is self.name and event is not None and event.type() == QEvent.Type.MouseButtonPress:
+            self._table.picked.emit(self._row.id)
+        return super().eventFilter(watched, event)
+
+    def _on_pick(self) -> None:
+        self.pick.setChecked(True)
+        self._table.picked.emit(self._row.id)
+
+    def _on_color(self) -> None:
+        color = QColorDialog.getColor(QColor(self._row.color), self, f"Colour of {self._row.name}")
+        if color.isValid():
+            self._table.recolored.emit(self._row.id, color.name())
+
+    def _on_name(self) -> None:
+        name = self.name.text().strip()
+        if name and name != self._row.name:
+            self._table.renamed.emit(self._row.id, name)
+        else:
+            self.name.setText(self._row.name)
+        self.name.deselect()
+        self.name.clearFocus()
+
+    def _on_coverage(self) -> None:
+        self._table.coverage_changed.emit(self._row.id, self.coverage.currentData())
+
+    def _on_tag(self) -> None:
+        self._table.tag_changed.emit(self._row.id, self.tag.currentData())
+
+
+class ClassTableView(QWidget):
+    """All classes, with buttons to add and remove.
+
+    The signals tell what a person wants; what is shown changes with :meth:`setValue` only.
+    """
+
+    picked = Signal(int)
+    renamed = Signal(int, str)
+    recolored = Signal(int, str)
+    coverage_changed = Signal(int, str)
+    tag_changed = Signal(int, object)
+    added = Signal()
+    removed = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._views: list[_ClassRowView] = []
+        self._rows: tuple[ClassRow, ...] = ()
+        self._picked = 0
+        self._list = QVBoxLayout()
+        self._list.setSpacing(4)
+        self.add_button = QToolButton(self)
+        self.add_button.setText("+ Add class")
+        self.add_button.setToolTip("Add another kind of object")
+        self.add_button.clicked.connect(self.added)
+        self.remove_button = QToolButton(self)
+        self.remove_button.setText("− Remove last")
+        self.remove_button.setToolTip("Remove the last class; possible as long as nothing is marked with it")
+        self.remove_button.clicked.connect(self._on_remove)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.add_button)
+        buttons.addWidget(self.remove_button)
+        buttons.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(self._list)
+        layout.addLayout(buttons)
+
+    def value(self) -> tuple[ClassRow, ...]:
+        """Rows as shown."""
+        return self._rows
+
+    def setValue(self, rows: Sequence[ClassRow]) -> None:
+        """Show other rows; only what differs is touched."""
+        while len(self._views) > len(rows):
+            view = self._views.pop()
+            self._list.removeWidget(view)
+            view.hide()
+            view.deleteLater()
+        for view, old, new in zip(self._views, self._rows, rows, strict=False):
+            if old != new:
+                view.set_row(new)
+        for row in rows[len(self._views) :]:
+            view = _ClassRowView(self, row)
+            self._list.addWidget(view)
+            self._views.append(view)
+        self._rows = tuple(rows)
+        self.set_picked(self._picked)
+
+    def set_picked(self, class_id: int) -> None:
+        """Show which class the brush paints."""
+        self._picked = class_id
+        for view, row in zip(self._views, self._rows, strict=True):
+            view.set_picked(row.id == class_id)
+
+    def edit_name(self, class_id: int) -> None:
+        """Let the person type a name."""
+        field = self._views[class_id - 1].name
+        field.setFocus(Qt.FocusReason.OtherFocusReason)
+        field.selectAll()
+
+    def _on_remove(self) -> None:
+        if self._rows:
+            self.removed.emit(self._rows[-1].id)

@@ -1,0 +1,263 @@
+"""The project on the table: made by itself when the first image is chosen, opened, saved elsewhere. No Qt."""
+
+import re
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_weakseg.core.classes import ClassInfo
+from napari_weakseg.core.config import TrainConfig
+from napari_weakseg.core.errors import ProjectError, StorageError, WeaksegError
+from napari_weakseg.widgets.overlay import pixels_of
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from napari_weakseg.core.project import Project
+    from napari_weakseg.core.project_image import ProjectImage
+
+DEFAULT_CLASSES = ("background", "object")
+SUFFIX = ".weakseg"
+_READABLE = {".tif", ".tiff", ".npy", ".zarr"}  # referred to by path; all else is copied into the project
+
+
+def default_root() -> Path:
+    """Folder for projects that nobody gave a place: the user's data folder of this system."""
+    from platformdirs import user_data_path
+
+    return user_data_path("napari-weakseg", appauthor=False) / "projects"
+
+
+class Desk:
+    """Holds the one open project.
+
+    Parameters
+    ----------
+    root : Path, optional
+        Where projects are made that the person did not name.
+
+    Attributes
+    ----------
+    project : Project or None
+    unnamed : bool
+        The project was made by itself and lies under `root`.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or default_root()
+        self.project: Project | None = None
+        self.unnamed = False
+
+    def new(
+        self,
+        name: str,
+        *,
+        ndim: int = 2,
+        classes: Sequence[str | ClassInfo] = DEFAULT_CLASSES,
+        config: TrainConfig | None = None,
+        folder: Path | None = None,
+    ) -> "Project":
+        """Put the open project away and make another, at `folder` or under `root`."""
+        from napari_weakseg.core.project import Project
+
+        self.close()
+        path = folder or self._free_path(name)
+        self.project = Project.create(path, classes, ndim=ndim, config=config)
+        self.unnamed = folder is None
+        return self.project
+
+    def open(self, path: Path) -> "Project":
+        """Put the open project away and open another; the open one stays where the other cannot be opened."""
+        from napari_weakseg.core.project import Project
+
+        if self.project is not None and path.resolve() == self.project.path.resolve():
+            return self.project
+        project = Project.open(path)
+        self.close()
+        self.project, self.unnamed = project, project.path.resolve().is_relative_to(self.root.resolve())
+        return project
+
+    def save_as(self, path: Path) -> "Project":
+        """Copy the open project to a new folder and go on there.
+
+        Raises
+        ------
+        ProjectError
+            If the folder holds something already.
+        StorageError
+            If it cannot be written.
+        """
+        from napari_weakseg.core.project import Project
+
+        old = self.open_project
+        path = path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
+        if path.resolve().is_relative_to(old.path.resolve()):
+            raise ProjectError("A project cannot be saved inside itself.", "Choose a folder elsewhere.")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ProjectError(f"“{path}” exists already.", "Choose a name that is not taken.")
+        sources = {name: image.path for name, image in old.images.items()}
+        old.flush()
+        _copy(old.path, path)
+        project = Project.open(path)
+        for name in project.missing:  # paths are relative to the folder, which is another one now
+            if sources[name].exists():
+                project.relink(name, sources[name])
+        obsolete = old.path if self.unnamed else None
+        old.close()
+        if obsolete is not None:
+            shutil.rmtree(obsolete, ignore_errors=True)
+        self.project, self.unnamed = project, False
+        return project
+
+    def close(self) -> None:
+        """Close the project; one that was made by itself and never used is removed."""
+        project, self.project = self.project, None
+        if project is None:
+            return
+        forget = self.unnamed and not used(project)
+        project.close()
+        if forget:
+            shutil.rmtree(project.path, ignore_errors=True)
+
+    @property
+    def open_project(self) -> "Project":
+        """The project; an error in plain words where there is none."""
+        if self.project is None:
+            raise ProjectError("No project is open.", "Choose an image, or open a project.")
+        return self.project
+
+    def add(self, layer: "Image", axes: str) -> str:
+        """Add a layer's image, by path where its file is just that array; returns its name in the project."""
+        image_axes = axes[:-1] + "S" if layer.rgb else axes
+        path = _own_file(layer, image_axes)
+        project = self.open_project
+        name = _free_name(layer.name, project.images)
+        size = _pixel_size(layer, axes)
+        if path is not None:
+            return project.add_image(path, name=name, axes=image_axes, pixel_size=size).name
+        return project.add_image(pixels_of(layer), name=name, axes=image_axes, pixel_size=size).name
+
+    def _free_path(self, name: str) -> Path:
+        stem = re.sub(r"[^\w.-]+", "_", name).strip("._")[:40] or "image"
+        stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+        number = 1
+        while True:
+            tail = "" if number == 1 else f"_{number}"
+            path = self.root / f"{stem}_{stamp}{tail}{SUFFIX}"
+            if not path.exists():
+                return path
+            number += 1
+
+
+def used(project: "Project") -> bool:
+    """Tell whether a person put anything into a project."""
+    return any(marked(image) for image in project.images.values())
+
+
+def marked(image: "ProjectImage") -> bool:
+    """Tell whether anything is painted, boxed, tagged or declared complete on an image."""
+    notes = image.annotations
+    return bool(notes.boxes or notes.tags or notes.rules or notes.painted_region())
+
+
+def annotation_of(image: "ProjectImage") -> NDArray[np.uint8]:
+    """Read what is painted, uint8 (*label_shape); only places where something is painted are read."""
+    known = np.zeros(image.label_shape, np.uint8)
+    notes = image.annotations
+    for region in notes.painted_region():
+        known[region] = notes.labels[region]
+    return known
+
+
+class SourcePixels:
+    """Pixels of a project's image as napari shows them: channels first, RGB last; read when looked at."""
+
+    def __init__(self, image: "ProjectImage") -> None:
+        self._source = image.source
+        self.rgb = self._source.is_rgb
+        n = self._source.n_channels
+        channels = (n,) if n > 1 and not self.rgb else ()
+        self.shape = (*channels, *self._source.label_shape, *((n,) if self.rgb else ()))
+        self.axes = "C" * bool(channels) + self._source.label_axes + "C" * self.rgb
+        self.dtype = self._source.dtype
+        self.ndim = len(self.shape)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        given = index if isinstance(index, tuple) else (index,)
+        if Ellipsis in given:
+            at = given.index(Ellipsis)
+            given = (*given[:at], *[slice(None)] * (self.ndim - len(given) + 1), *given[at + 1 :])
+        full = (*given, *[slice(None)] * (self.ndim - len(given)))
+        first = 1 if len(self.shape) > len(self._source.label_shape) and not self.rgb else 0
+        space = full[first : first + len(self._source.label_shape)]
+        region: list[slice] = []
+        local: list[slice | int] = []
+        for part, size in zip(space, self._source.label_shape, strict=True):
+            if isinstance(part, slice):
+                start, stop, step = part.indices(size)
+                region.append(slice(start, max(start, stop)))
+                local.append(slice(None, None, step))
+            else:
+                place = int(part) % size
+                region.append(slice(place, place + 1))
+                local.append(0)
+        block = self._source.read(tuple(region))
+        channel = full[-1] if self.rgb else full[0] if first else 0
+        found = np.moveaxis(block, 0, -1)[(*local, channel)] if self.rgb else block[(channel, *local)]
+        return np.asarray(found).astype(self.dtype, copy=False)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[(slice(None),) * self.ndim], dtype)
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.lock", "*.part"), dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        raise StorageError(
+            f"The project could not be copied to “{target}”.",
+            "Check that there is room and that you may write there; the project stays open where it is.",
+            str(error),
+        ) from error
+
+
+def _own_file(layer: "Image", axes: str) -> Path | None:
+    """File of a layer, if reading it gives exactly the layer's pixels."""
+    from napari_weakseg.core.images import ImageSource
+
+    path = Path(layer.source.path) if layer.source.path else None
+    if path is None or path.suffix.lower() not in _READABLE:
+        return None
+    try:
+        source = ImageSource.open(path, axes)
+        pixels = pixels_of(layer)
+        same = source.shape == tuple(pixels.shape) and source.dtype == np.dtype(pixels.dtype)
+        source.close()
+    except WeaksegError:
+        return None
+    return path if same else None
+
+
+def _free_name(name: str, taken: Any) -> str:
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name}-{number}"
+    return free
+
+
+def _pixel_size(layer: "Image", axes: str) -> dict[str, tuple[float, str]] | None:
+    """Scale and unit of each axis where the layer has a real unit."""
+    own = axes[:-1] if layer.rgb else axes
+    sizes = {
+        axis: (float(scale), "µm" if str(unit) == "micrometer" else str(unit))
+        for axis, scale, unit in zip(own, layer.scale, layer.units, strict=True)
+        if axis != "C" and str(unit) not in ("pixel", "dimensionless")
+    }
+    return sizes or None

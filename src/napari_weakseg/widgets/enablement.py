@@ -1,0 +1,79 @@
+"""Which buttons can be pressed at this moment: one pure function."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from napari_weakseg.engine.messages import Phase
+
+
+class Action(StrEnum):
+    """What a person can do in the panel."""
+
+    TRAIN = "train"
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"
+    ACCEPT = "accept"
+    EDIT_CLASSES = "edit classes"
+    DESCRIBE_IMAGE = "describe image"
+    CHANGE_SETTINGS = "change settings"
+    CHANGE_PROJECT = "change project"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that enablement depends on.
+
+    Attributes
+    ----------
+    phase : Phase
+        What the engine is doing.
+    has_image : bool
+        An image is chosen and its project is open.
+    has_marks : bool
+        Anything is painted, boxed or tagged in the project.
+    has_result : bool
+        A prediction or grown region is on screen, to accept from.
+    busy : bool
+        A project is being opened or copied.
+    """
+
+    phase: Phase = Phase.IDLE
+    has_image: bool = False
+    has_marks: bool = False
+    has_result: bool = False
+    busy: bool = False
+
+
+_RUNNING = frozenset({Phase.PREPARING, Phase.TRAINING, Phase.PAUSED})
+
+
+def enabled(now: Situation) -> frozenset[Action]:
+    """Tell what can be done.
+
+    Examples
+    --------
+    >>> sorted(enabled(Situation(Phase.TRAINING, has_image=True, has_marks=True)))
+    [<Action.EDIT_CLASSES: 'edit classes'>, <Action.PAUSE: 'pause'>, <Action.STOP: 'stop'>]
+    """
+    if now.phase is Phase.CLOSED or now.busy:
+        return frozenset()
+    actions = set()
+    running = now.phase in _RUNNING
+    if now.has_image:
+        actions.add(Action.EDIT_CLASSES)
+        if not running:
+            actions |= {Action.TRAIN, Action.CHANGE_SETTINGS}
+        if not now.has_marks and not running:
+            actions.add(Action.DESCRIBE_IMAGE)
+        if now.has_result:
+            actions.add(Action.ACCEPT)
+    if now.phase is Phase.TRAINING:
+        actions.add(Action.PAUSE)
+    if now.phase is Phase.PAUSED:
+        actions.add(Action.RESUME)
+    if running or now.phase is Phase.PREDICTING:
+        actions.add(Action.STOP)
+    if not running:
+        actions.add(Action.CHANGE_PROJECT)
+    return frozenset(actions)

@@ -1,0 +1,141 @@
+"""The class table of the panel and the project's: rows down, edits up."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_weakseg.core.annotations import Coverage
+from napari_weakseg.core.classes import ClassTable
+from napari_weakseg.core.errors import AnnotationError
+from napari_weakseg.widgets.class_table import ClassRow, ClassTableView
+from napari_weakseg.widgets.workbench import Workbench
+
+if TYPE_CHECKING:
+    from napari_weakseg.widgets.canvas import ImageCanvas
+
+_MAX_KEYS = 9
+
+
+class Marking(QObject):
+    """Edits classes, coverage and tags of the image worked on.
+
+    Parameters
+    ----------
+    bench : Workbench
+    table : ClassTableView
+    guard : callable
+        Runs a function and tells the person what went wrong.
+    """
+
+    classes_changed = Signal()  # one was added or removed: a network in training no longer fits
+    facts_changed = Signal(str)  # coverage or a tag of this image changed
+
+    def __init__(
+        self,
+        bench: Workbench,
+        table: ClassTableView,
+        guard: Callable[[Callable[[], None]], bool],
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self._bench, self._table, self._guard = bench, table, guard
+        self._followed: ImageCanvas | None = None
+        table.picked.connect(self.pick)
+        table.renamed.connect(self._on_renamed)
+        table.recolored.connect(self._on_recolored)
+        table.added.connect(self.add)
+        table.removed.connect(self._on_removed)
+        table.coverage_changed.connect(self._on_coverage)
+        table.tag_changed.connect(self._on_tag)
+
+    def refresh(self) -> None:
+        """Show the classes as they stand for the image worked on."""
+        canvas, image, project = self._bench.current, self._bench.image, self._bench.desk.project
+        if canvas is None or image is None or project is None:
+            self._table.setValue(())
+            return
+        notes = image.annotations
+        self._table.setValue(
+            [
+                ClassRow(
+                    class_id,
+                    info.name,
+                    info.color,
+                    int(canvas.bridge.counts[class_id]),
+                    notes.coverage_of(class_id),
+                    notes.tags.get(class_id),
+                )
+                for class_id, info in enumerate(project.classes, start=1)
+            ]
+        )
+
+    def follow(self) -> None:
+        """Show which class the brush of the canvas worked on paints."""
+        if self._followed is not None:
+            self._followed.annotation.events.selected_label.disconnect(self._on_selected)
+        self._followed = self._bench.current
+        if self._followed is not None:
+            self._followed.annotation.events.selected_label.connect(self._on_selected)
+            self._on_selected()
+
+    def pick(self, class_id: int) -> None:
+        """Paint with a class."""
+        canvas, project = self._bench.current, self._bench.desk.project
+        if canvas is not None and project is not None and class_id <= len(project.classes):
+            canvas.pick_class(class_id)
+            self._table.set_picked(class_id)
+
+    def add(self) -> None:
+        """Add a class and let the person name it."""
+        classes = self._bench.desk.open_project.classes
+        number = len(classes)
+        while f"object {number}" in classes.names:
+            number += 1
+        if self._change(lambda table: table.added(f"object {number}")):
+            self.classes_changed.emit()
+            self.pick(len(classes) + 1)
+            self._table.edit_name(len(classes) + 1)
+
+    def _on_removed(self, class_id: int) -> None:
+        def shorter(table: ClassTable) -> ClassTable:
+            if len(table) <= 2:
+                raise AnnotationError(
+                    "At least two classes are needed: the background and one kind of object.",
+                    "Rename the class instead.",
+                )
+            return ClassTable(list(table)[:-1])
+
+        if self._change(shorter):
+            self.classes_changed.emit()
+            self.pick(min(2, class_id - 1))
+
+    def _on_renamed(self, class_id: int, name: str) -> None:
+        self._change(lambda table: table.renamed(class_id, name))
+
+    def _on_recolored(self, class_id: int, color: str) -> None:
+        self._change(lambda table: table.recolored(class_id, color))
+
+    def _on_coverage(self, class_id: int, kind: Coverage) -> None:
+        image = self._bench.image
+        if image is not None and self._guard(lambda: image.coverage(class_id, kind)):
+            self.facts_changed.emit(image.name)
+        self.refresh()
+
+    def _on_tag(self, class_id: int, present: bool | None) -> None:
+        image = self._bench.image
+        if image is not None and self._guard(lambda: image.tag(class_id, present)):
+            self.facts_changed.emit(image.name)
+        self.refresh()
+
+    def _on_selected(self, event: object = None) -> None:
+        if self._followed is not None:
+            self._table.set_picked(int(self._followed.annotation.selected_label))
+
+    def _change(self, change: Callable[[ClassTable], ClassTable]) -> bool:
+        def apply() -> None:
+            self._bench.set_classes(change(self._bench.desk.open_project.classes))
+
+        done = self._guard(apply)
+        self.refresh()
+        return done

@@ -1,0 +1,298 @@
+"""The images of the project in the viewer: which one is annotated, and how its strokes reach the disk."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_weakseg.core.classes import ClassTable
+from napari_weakseg.core.errors import StorageError
+from napari_weakseg.core.regions import Region
+from napari_weakseg.widgets.axes import Guess, choices, guess_axes
+from napari_weakseg.widgets.canvas import ImageCanvas
+from napari_weakseg.widgets.desk import DEFAULT_CLASSES, Desk, SourcePixels, annotation_of, marked, used
+from napari_weakseg.widgets.image_box import ImageDescription
+from napari_weakseg.widgets.overlay import KEY, pixels_of
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+    from napari_weakseg.core.project import Project
+    from napari_weakseg.core.project_image import ProjectImage
+
+_FLUSH_MS = 120  # a stroke is handed on this long after the last change
+_SWEEP_MS = 10
+_BIG_BYTES = 150_000_000  # copied into the project in a thread of its own
+
+
+class Workbench(QObject):
+    """Holds the desk, the canvas of each image on it, and the one that is worked on.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    desk : Desk
+    guard : callable
+        Runs a function and tells the person what went wrong; returns whether it went well.
+    """
+
+    project_changed = Signal()  # another project, or none, is open
+    current_changed = Signal()  # another image, or none, is worked on
+    marks_changed = Signal(str)  # an image's annotation changed; it is on disk
+    layer_removed = Signal(str)  # name of a layer of ours that was taken out of the viewer
+    unsaved = Signal(str)  # the disk refused; what it said
+    busy_changed = Signal(str)  # what takes a while, "" when it is done
+
+    def __init__(
+        self,
+        viewer: "ViewerModel",
+        desk: Desk,
+        guard: Callable[[Callable[[], None]], bool],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.viewer, self.desk, self._guard = viewer, desk, guard
+        self.canvases: dict[str, ImageCanvas] = {}
+        self.current: ImageCanvas | None = None
+        self.guess = Guess("", True)
+        self.busy = ""
+        self._wanted_ndim = 2
+        self._thread = ThreadPoolExecutor(1, "weakseg-copy")
+        self._flush_timer = QTimer(self)
+        self._flush_timer.setSingleShot(True)
+        self._flush_timer.timeout.connect(self.flush)
+
+    # -------------------------------------------------------------- what there is
+
+    @property
+    def image(self) -> "ProjectImage | None":
+        """The image worked on, as the project has it."""
+        return None if self.current is None else self.desk.open_project.images[self.current.name]
+
+    def canvases_get(self, name: str) -> ImageCanvas | None:
+        """Canvas of an image of the project, or None where it is not in the viewer."""
+        return self.canvases.get(name)
+
+    def has_marks(self) -> bool:
+        """Tell whether anything is marked on any image of the project."""
+        if any(canvas.bridge.counts.any() for canvas in self.canvases.values()):
+            return True
+        return self.desk.project is not None and used(self.desk.project)
+
+    def entries(self) -> list[tuple[str, Any]]:
+        """List the images to choose from: (name, layer), or (name, None) for those not in the viewer."""
+        from napari.layers import Image
+
+        layers = [(layer.name, layer) for layer in self.viewer.layers if isinstance(layer, Image)]
+        shown = {name for name, canvas in self.canvases.items() if canvas.image in self.viewer.layers}
+        project = self.desk.project
+        others = [name for name in project.images if name not in shown] if project is not None else []
+        return [*layers, *((name, None) for name in others)]
+
+    def describe(self) -> ImageDescription:
+        """Describe the image worked on."""
+        canvas = self.current
+        if canvas is None:
+            return ImageDescription()
+        shape, rgb = tuple(int(n) for n in pixels_of(canvas.image).shape), bool(canvas.image.rgb)
+        return ImageDescription(
+            shape, canvas.axes, rgb, choices(len(shape), rgb=rgb), canvas.spatial_ndim, self.guess.sure
+        )
+
+    # ------------------------------------------------------------------- choosing
+
+    def choose(self, layer: "Image") -> None:
+        """Work on an image layer; it joins the project, or begins one."""
+        canvas = next((c for c in self.canvases.values() if c.image is layer), None)
+        if canvas is not None:
+            self._work_on(canvas)
+            return
+        shape = tuple(int(n) for n in pixels_of(layer).shape)
+        guess = guess_axes(shape, rgb=layer.rgb, labels=tuple(layer.axis_labels))
+        self.begin(layer, guess)
+
+    def begin(self, layer: "Image", guess: Guess, *, ndim: int | None = None, fresh: bool = False) -> None:
+        """Take a layer into the project; into a new one if nothing is marked in the open one."""
+        project = self.desk.project
+        if project is None or fresh or not used(project):
+            self._wanted_ndim = ndim or self._wanted_ndim
+            ndim = self._wanted_ndim if "Z" in guess.axes else 2
+            classes = tuple(project.classes) if project is not None else DEFAULT_CLASSES
+            config = project.config if project is not None else None
+            self.close_project()
+            self.desk.new(layer.name, ndim=ndim, classes=classes, config=config)
+            self.project_changed.emit()
+        self.guess = guess
+        if pixels_of(layer).size * pixels_of(layer).dtype.itemsize < _BIG_BYTES:
+            self._show(layer, guess.axes, self.desk.add(layer, guess.axes))
+            return
+        self._set_busy(f"Copying “{layer.name}” into the project …")
+        self._wait_for(self._thread.submit(self.desk.add, layer, guess.axes), layer, guess.axes)
+
+    def open_image(self, name: str) -> None:
+        """Show an image of the project that is not in the viewer yet, and work on it."""
+        canvas = self.canvases.get(name)
+        if canvas is not None:
+            canvas.bring_back()
+            self._work_on(canvas)
+            return
+        image = self.desk.open_project.images[name]
+        pixels = SourcePixels(image)
+        sizes = image.source.pixel_size or {}
+        own = pixels.axes[:-1] if pixels.rgb else pixels.axes
+        self.guess = Guess(pixels.axes, True)
+        settings: dict[str, Any] = {}
+        if sizes:
+            settings["scale"] = [sizes[axis][0] if axis in sizes else 1.0 for axis in own]
+            settings["units"] = [sizes[axis][1] if axis in sizes else "pixel" for axis in own]
+        small = np.prod(pixels.shape) * pixels.dtype.itemsize < _BIG_BYTES
+        layer: Any = self.viewer.add_image(
+            np.asarray(pixels) if small else pixels,
+            name=name,
+            rgb=pixels.rgb,
+            axis_labels=tuple(own.lower()),
+            metadata={KEY: {"image": name}},
+            **settings,
+        )
+        self._show(layer, pixels.axes, name)
+
+    def open_project(self, path: Path) -> "Project":
+        """Put this project away, open another and show its first image."""
+        old = self.desk.project
+        if old is not None and path.resolve() == old.path.resolve():
+            return old
+        self.flush_all()
+        project = self.desk.open(path)
+        self._close_canvases(remove=True)
+        self.project_changed.emit()
+        name = next((n for n, image in project.images.items() if not image.missing and marked(image)), None)
+        name = name or next((n for n, image in project.images.items() if not image.missing), None)
+        if name is not None:
+            self.open_image(name)
+        return project
+
+    def save_as(self, path: Path) -> None:
+        """Copy the project and go on with the copy; the layers stay as they are."""
+        self.flush_all()
+        self.desk.save_as(path)
+        self.project_changed.emit()
+
+    def set_classes(self, table: ClassTable) -> None:
+        """Change the class table everywhere."""
+        self.desk.open_project.set_classes(table)
+        for canvas in self.canvases.values():
+            canvas.set_colors(table.colors)
+
+    def _show(self, layer: "Image", axes: str, name: str) -> None:
+        project = self.desk.open_project
+        canvas = ImageCanvas(
+            self.viewer,
+            layer,
+            axes=axes,
+            name=name,
+            spatial_ndim=project.ndim,
+            colors=project.classes.colors,
+            known=annotation_of(project.images[name]),
+            write=self._writer(name),
+            on_touched=self._on_touched,
+            on_removed=self.layer_removed.emit,
+        )
+        self.canvases[name] = canvas
+        self._work_on(canvas)
+
+    def _work_on(self, canvas: ImageCanvas) -> None:
+        before, self.current = self.current, canvas
+        if before is not None and before is not canvas:
+            before.set_visible(False)
+        canvas.set_visible(True)
+        canvas.select()
+        self.current_changed.emit()
+
+    # -------------------------------------------------------------------- strokes
+
+    def _writer(self, name: str) -> Callable[[NDArray[np.uint8], tuple[int, ...]], None]:
+        def write(block: NDArray[np.uint8], start: tuple[int, ...]) -> None:
+            try:
+                self.desk.open_project.images[name].paint(block, start=start)
+            except StorageError as error:  # the project has it in memory and tries again
+                self.unsaved.emit(str(error))
+
+        return write
+
+    def _on_touched(self) -> None:
+        if not self._flush_timer.isActive():
+            self._flush_timer.start(_FLUSH_MS)
+
+    def flush(self) -> None:
+        """Hand on what is painted on screen; what may have changed elsewhere follows piece by piece."""
+        pending = False
+        for canvas in list(self.canvases.values()):
+            if self._hand_on(canvas, canvas.shown):
+                pending |= canvas.bridge.pending
+        if pending:
+            self._flush_timer.start(_SWEEP_MS)
+
+    def _hand_on(self, canvas: ImageCanvas, shown: Region | None) -> bool:
+        """Store what changed on one canvas, then say so; returns whether that went well."""
+        changed: list[bool] = []
+        well = self._guard(lambda: changed.append(canvas.bridge.flush(shown)))
+        if any(changed):
+            self.marks_changed.emit(canvas.name)
+        return well
+
+    def flush_all(self) -> None:
+        """Hand on everything at once."""
+        for canvas in list(self.canvases.values()):
+            self._hand_on(canvas, None)
+
+    # --------------------------------------------------------------------- closing
+
+    def close_project(self) -> None:
+        """Put the project away with its label layers."""
+        self._close_canvases(remove=True)
+        self.desk.close()
+
+    def close(self) -> None:
+        """Hand everything on and let go of viewer and disk."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._close_canvases(remove=False)
+        self.desk.close()
+        stop_timer(self._flush_timer)
+
+    def _close_canvases(self, *, remove: bool) -> None:
+        canvases, self.canvases, self.current = list(self.canvases.values()), {}, None
+        for canvas in canvases:
+            self._guard(lambda c=canvas: c.close(remove=remove))  # type: ignore[misc]
+        if canvases:
+            self.current_changed.emit()
+
+    # ------------------------------------------------------------------ large copies
+
+    def _set_busy(self, text: str) -> None:
+        self.busy = text
+        self.busy_changed.emit(text)
+
+    def _wait_for(self, copying: "Future[str]", layer: "Image", axes: str) -> None:
+        if not copying.done():
+            QTimer.singleShot(100, lambda: self._wait_for(copying, layer, axes))
+            return
+        self._set_busy("")
+        if self.desk.project is not None and layer in self.viewer.layers:
+            self._guard(lambda: self._show(layer, axes, copying.result()))
+
+
+def stop_timer(timer: QTimer) -> None:
+    """Stop a timer, unless Qt has done away with it already (the window is gone)."""
+    with suppress(RuntimeError):
+        timer.stop()
+
+
+def two_classes_marked(counts: Sequence[NDArray[np.int64]]) -> bool:
+    """Tell whether at least two classes are painted in the images counted."""
+    return bool(counts) and int((np.sum(counts, axis=0)[1:] > 0).sum()) >= 2
