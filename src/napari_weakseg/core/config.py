@@ -12,7 +12,7 @@ class TrainConfig(BaseModel):
     ----------
     patch_px : int or None
         Side of the square or cubic training patches, in pixels.
-    batch : int
+    batch : int or None
         Patches in one optimiser step.
     width : int or None
         Feature channels at the finest level of the network.
@@ -28,15 +28,37 @@ class TrainConfig(BaseModel):
         no growth.
     rounds : int
         Rounds of growth at most.
+    tau : float
+        Least probability at which an object grows over a pixel.
+    filters : bool
+        Whether a fixed filter bank feeds the network beside the image.
+    forest : bool
+        Whether a pixel forest answers in the first seconds.
+    weighting : {"violation", "balanced", "plain"}
+        How the set loss is spread over the known pixels.
+    dice_weight, claim_weight, approximation_weight, separation_weight, consistency_weight : float
+        Weights of the terms beside the set loss; 0 leaves a term out.
+    intensity : float
+        Strength of the augmentation of grey values, 0 to 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     patch_px: int | None = Field(default=None, ge=16)
-    batch: int = Field(default=4, ge=1)
+    batch: int | None = Field(default=None, ge=1)
     width: int | None = Field(default=None, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
     ema: float = Field(default=0.99, ge=0, lt=1)
     orientation: Literal["any", "fixed"] = "any"
     growth: Literal["monotone", "regrow", "off"] = "monotone"
     rounds: int = Field(default=3, ge=0)
+    tau: float = Field(default=0.85, gt=0, lt=1)
+    filters: bool = True
+    forest: bool = True
+    weighting: Literal["violation", "balanced", "plain"] = "violation"
+    dice_weight: float = Field(default=0.5, ge=0)
+    claim_weight: float = Field(default=0.5, ge=0)
+    approximation_weight: float = Field(default=0.1, ge=0)
+    separation_weight: float = Field(default=0.1, ge=0)
+    consistency_weight: float = Field(default=0.0, ge=0)
+    intensity: float = Field(default=0.5, ge=0, le=1)

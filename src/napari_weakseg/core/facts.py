@@ -1,18 +1,20 @@
 """From annotations to knowledge: every mark, tag and coverage is a fact about pixels; AND merges them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.measure import label as connected_blobs
+from skimage import measure
 
 from napari_weakseg.core.annotations import ALL_OBJECTS, EXACT, Annotations, Box
 from napari_weakseg.core.classes import BACKGROUND, ClassTable
 from napari_weakseg.core.knowledge import Bag, Knowledge, numbered
 from napari_weakseg.core.regions import Region, intersection, shape_of, shifted, start_of, stop_of
+
+_connected: Callable[..., NDArray[np.integer]] = measure.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +181,7 @@ def _seeds(block: _Block) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
         return np.zeros(foreground.shape, np.int32), np.zeros(1, np.uint8)
     ids = block.squeezed(np.asarray(block.annotations.objects[block.region]))
     given = (ids > 0) & (foreground > 0)
-    blobs: NDArray[np.int64] = connected_blobs(  # type: ignore[no-untyped-call]
-        np.where(given, 0, foreground), connectivity=foreground.ndim
-    ).astype(np.int64)
+    blobs = _connected(np.where(given, 0, foreground), connectivity=foreground.ndim).astype(np.int64)
     if given.any():
         key = ids[given].astype(np.int64) * 256 + foreground[given]  # the same id may serve two classes
         blobs[given] = blobs.max() + 1 + np.unique(key, return_inverse=True)[1]

@@ -19,6 +19,8 @@ from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.record import ProjectRecord, parsed_config, parsed_project
 from napari_weakseg.core.storage import read_json_or_backup, storage_errors, write_json
 
+__all__ = ["Project", "ProjectImage"]
+
 _FILE = "project.json"
 
 
