@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from napari_weakseg import Project
+from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import (
     AnnotationError,
     ImageError,
@@ -225,12 +226,12 @@ def test_settings_not_understood_are_left_at_their_defaults(project: Project) ->
     project.close()
     file = project.path / "project.json"
     record = json.loads(file.read_text())
-    record["config"] |= {"batch": -3, "rounds": 2, "magic": True}
+    record["config"] |= {"ema": -3, "rounds": 2, "magic": True}
     file.write_text(json.dumps(record))
     with Project.open(project.path) as opened:
-        assert opened.config.batch > 0
+        assert opened.config.ema == TrainConfig().ema
         assert opened.config.rounds == 2
-        assert opened.notes == ("Training settings not understood and left at their defaults: magic, batch.",)
+        assert opened.notes == ("Training settings not understood and left at their defaults: magic, ema.",)
 
 
 @pytest.mark.parametrize(
