@@ -1,0 +1,202 @@
+"""The pieces of images that training works on.
+
+A frame that fits is one block. A larger one is cut into a grid, of which only the blocks that hold marks, and a few
+random ones without, are ever read: memory and time do not depend on the size of the image.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_weakseg.core.knowledge import INTERFACE_UNKNOWN, Knowledge
+from napari_weakseg.core.project_image import ProjectImage
+from napari_weakseg.core.regions import Region, intersection, shape_of
+from napari_weakseg.engine.growth import GrowthState
+
+__all__ = ["Block", "Place", "places"]
+
+_WHOLE_PX = {2: 1536, 3: 160}  # a frame up to this size along every axis is one block
+_CELL_PX = {2: 1024, 3: 96}
+_UNLABELLED_CELLS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a block lies.
+
+    Attributes
+    ----------
+    image : str
+    frame : tuple of int
+    region : Region
+        Along the spatial axes.
+    marked : bool
+        Whether a mark of any kind touches it.
+    """
+
+    image: str
+    frame: tuple[int, ...]
+    region: Region
+    marked: bool
+
+
+@dataclass(slots=True, eq=False)
+class Block:
+    """A piece of an image in memory, with what is known about it and what is claimed.
+
+    Attributes
+    ----------
+    place : Place
+    pixels : float32 array, (C, *S)
+        Normalised.
+    knowledge : Knowledge
+    interfaces : uint8 array, (*S)
+        1 between two objects, 0 certainly not, 255 unknown.
+    held_out : bool array, (*S)
+        Marks that judge the network and are never learned from.
+    growth : GrowthState or None
+        None where there is no blob to grow.
+    boxes : list of (class id, start, stop)
+        In pixels of the block; may reach beyond it.
+    claim, claim_weight : uint8 array, (*S)
+        Claimed class id (0 = none) and trust in 1/255: grown pixels and background inferred with them.
+    approximation : uint8 array, (*S)
+        Target of the approximation head.
+    revision : int
+        Of the annotations that the knowledge was made from.
+    allowed : int32 array, (*S)
+        Bit sets that training may know: held-out pixels are unknown. Made by `refresh`, as `marked_at`.
+    marked_at : mapping of int to int64 array
+        Flat indices of the pixels that training knows to be of a class.
+    """
+
+    place: Place
+    pixels: NDArray[np.float32]
+    knowledge: Knowledge
+    interfaces: NDArray[np.uint8]
+    held_out: NDArray[np.bool_]
+    claim: NDArray[np.uint8]
+    claim_weight: NDArray[np.uint8]
+    approximation: NDArray[np.uint8]
+    revision: int
+    growth: GrowthState | None = None
+    boxes: list[tuple[int, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    allowed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    marked_at: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """*S."""
+        return self.knowledge.shape
+
+    @property
+    def exact(self) -> bool:
+        """Whether every class is annotated exactly in most of the block."""
+        return bool(self.knowledge.complete.mean() > 0.5)
+
+    def refresh(self) -> None:
+        """Index the pixels that training knows, by class, and drop claims that a person has overruled."""
+        known = np.where(self.held_out, np.uint32(self.knowledge.full), self.knowledge.allowed)
+        self.allowed = known.view(np.int32)
+        certain = np.where(self.held_out, 0, self.knowledge.certain)
+        self.marked_at = {int(c): np.flatnonzero(certain == c) for c in np.unique(certain) if c}
+        bit = np.left_shift(np.uint32(1), self.claim.astype(np.uint32))
+        overruled = (self.claim > 0) & ((self.knowledge.allowed & bit) == 0)
+        self.claim[overruled] = 0
+        self.claim_weight[overruled] = 0
+
+
+def places(image: ProjectImage, ndim: int, rng: np.random.Generator) -> Iterator[Place]:
+    """List the blocks of an image that are worth reading, those with marks first in every frame."""
+    annotations = image.annotations
+    marks = [*annotations.painted_region(), *(box.region for box in annotations.boxes)]
+    marks += [rule.region(image.label_shape) for rule in annotations.rules if rule.kind == "exact"]
+    anywhere = any(present is False for present in annotations.tags.values())
+    for frame in image.frames():
+        frame_region = image.frame_region(frame)
+        touched = [part[-ndim:] for m in marks if (part := intersection(m, frame_region)) is not None]
+        bare: list[Region] = []
+        for cell in _grid(shape_of(frame_region)[-ndim:], ndim):
+            if any(intersection(cell, part) is not None for part in touched):
+                yield Place(image.name, frame, cell, marked=True)
+            else:
+                bare.append(cell)
+        for i in rng.permutation(len(bare))[:_UNLABELLED_CELLS]:
+            yield Place(image.name, frame, bare[i], marked=anywhere)
+
+
+def read(image: ProjectImage, place: Place, reach_px: dict[int, float]) -> Block:
+    """Read a block and what is known about it."""
+    region = image.frame_region(place.frame)[: -len(place.region)] + place.region
+    pixels = image.source.normalised(region)
+    pixels = pixels.reshape(len(pixels), *shape_of(place.region))
+    revision = image.revision
+    knowledge = image.knowledge(place.frame, region=place.region, reach_px=reach_px)
+    shape = knowledge.shape
+    block = Block(
+        place,
+        pixels,
+        knowledge,
+        interfaces_of(knowledge),
+        np.zeros(shape, bool),
+        np.zeros(shape, np.uint8),
+        np.zeros(shape, np.uint8),
+        knowledge.seed_class[knowledge.seeds],
+        revision,
+    )
+    block.boxes = _boxes_in(image, place)
+    if knowledge.seeds.any():
+        block.growth = GrowthState.start(knowledge.seeds, knowledge.seed_class)
+    block.refresh()
+    return block
+
+
+def update(block: Block, image: ProjectImage, reach_px: dict[int, float]) -> None:
+    """Take in changed annotations; growth goes on from where it was."""
+    block.revision = image.revision
+    knowledge = image.knowledge(block.place.frame, region=block.place.region, reach_px=reach_px)
+    block.knowledge = knowledge
+    block.interfaces = interfaces_of(knowledge)
+    if block.growth is not None:
+        block.growth = block.growth.reseeded(knowledge.seeds, knowledge.seed_class, knowledge.allowed)
+    elif knowledge.seeds.any():
+        block.growth = GrowthState.start(knowledge.seeds, knowledge.seed_class)
+    block.boxes = _boxes_in(image, block.place)
+    block.held_out &= knowledge.painted
+    block.refresh()
+
+
+def interfaces_of(knowledge: Knowledge) -> NDArray[np.uint8]:
+    """Targets of the separation head; all unknown where fewer than two objects are marked."""
+    if len(knowledge.seed_class) < 3:
+        return np.full(knowledge.shape, INTERFACE_UNKNOWN, np.uint8)
+    return knowledge.interfaces()
+
+
+def _boxes_in(image: ProjectImage, place: Place) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:
+    ndim = len(place.region)
+    origin = [s.start for s in place.region]
+    found = []
+    for box in image.annotations.boxes:
+        frames = zip(box.start[:-ndim], place.frame, box.stop[:-ndim], strict=True)
+        if all(a <= i < b for a, i, b in frames):
+            corners = [
+                tuple(x - o for x, o in zip(corner[-ndim:], origin, strict=True))
+                for corner in (box.start, box.stop)
+            ]
+            found.append((box.class_id, corners[0], corners[1]))
+    return found
+
+
+def _grid(shape: tuple[int, ...], ndim: int) -> Iterator[Region]:
+    if all(size <= _WHOLE_PX[ndim] for size in shape):
+        yield tuple(slice(0, size) for size in shape)
+        return
+    cell = _CELL_PX[ndim]
+    counts = [max(1, round(size / cell)) for size in shape]
+    for index in np.ndindex(*counts):
+        yield tuple(
+            slice(size * i // n, size * (i + 1) // n) for i, n, size in zip(index, counts, shape, strict=True)
+        )

@@ -1,0 +1,94 @@
+"""Where to compute, and how much fits there."""
+
+import contextlib
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+
+from napari_weakseg.core.errors import TrainingError
+
+__all__ = ["Plan", "describe", "pick", "plan_for"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Sizes that suit a device.
+
+    Attributes
+    ----------
+    patch_px, batch : int
+        Side of a training patch and patches in a step.
+    width : int
+        Channels of the network at half resolution.
+    tile_px : int
+        Side of a prediction tile, its halo included.
+    """
+
+    patch_px: int
+    batch: int
+    width: int
+    tile_px: int
+
+
+_PLANS = {
+    ("cpu", 2): Plan(patch_px=128, batch=8, width=32, tile_px=512),
+    ("cpu", 3): Plan(patch_px=32, batch=4, width=16, tile_px=64),
+    ("gpu", 2): Plan(patch_px=256, batch=16, width=64, tile_px=1024),
+    ("gpu", 3): Plan(patch_px=64, batch=8, width=32, tile_px=128),
+}
+
+
+def pick(name: str = "auto") -> torch.device:
+    """Choose a device: "auto" takes a CUDA card, then Apple's, then the processor.
+
+    Raises
+    ------
+    TrainingError
+        If a device is asked for that is not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise TrainingError(
+            f"The computing device “{name}” cannot be used on this computer.",
+            "Choose “auto” or “cpu”, or check the graphics driver and that PyTorch was installed for it.",
+            details=str(error),
+        ) from error
+    return device
+
+
+def describe(device: torch.device) -> str:
+    """Name a device for people."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        return "Apple GPU"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} core{'s' * (threads != 1)}"
+
+
+def plan_for(device: torch.device, ndim: int) -> Plan:
+    """Give the sizes for a device and a number of spatial axes."""
+    return _PLANS["cpu" if device.type == "cpu" else "gpu", ndim]
+
+
+def autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Half precision where it pays: bfloat16 on CUDA cards that have it, else float16; none elsewhere."""
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.autocast("cuda", dtype=dtype)
+
+
+def free(device: torch.device) -> None:
+    """Give cached memory back to the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

@@ -1,0 +1,89 @@
+"""Held-out marks: which ones judge the network, and how well it does on them."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_weakseg.engine.blocks import Block
+
+__all__ = ["hold_out", "quality"]
+
+_SHARE = 8  # one mark in this many is held out
+_FEWEST = 16  # with fewer marks of a class none is spared
+_EXACT_SHARE = 4  # the last part of an exact block in this many is held out ...
+_FEWEST_EXACT = 3  # ... of one exact block in this many
+
+
+def hold_out(block: Block, index: int, marks_of_class: Sequence[int]) -> None:
+    """Set marks of a block aside.
+
+    Of rough blocks, one blob in eight of each class that has at least 16 in the project. Of every third exact block,
+    the last quarter along X. Which ones depends on the place of the block and the blob alone, so that a mark stays
+    held out whatever is painted elsewhere.
+
+    Parameters
+    ----------
+    block : Block
+    index : int
+        Of the block, in the order of the project.
+    marks_of_class : sequence of int
+        Blobs of each class id in the project; entry 0 is not used.
+    """
+    block.held_out[:] = False
+    if block.exact:
+        if index % _FEWEST_EXACT == _FEWEST_EXACT - 1:
+            width = block.shape[-1]
+            block.held_out[..., width - width // _EXACT_SHARE :] = block.knowledge.complete[
+                ..., width - width // _EXACT_SHARE :
+            ]
+    elif len(block.knowledge.seed_class) > 1:
+        ids = np.arange(len(block.knowledge.seed_class))
+        counts = np.asarray(marks_of_class)[block.knowledge.seed_class]
+        spared = ((ids + index) % _SHARE == _SHARE - 1) & (counts >= _FEWEST) & (ids > 0)
+        block.held_out[:] = spared[block.knowledge.seeds]
+    block.refresh()
+
+
+def quality(
+    blocks: Sequence[Block],
+    predict: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    n_classes: int,
+) -> tuple[float | None, int]:
+    """Mean over classes of the Dice on held-out pixels.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        Those with held-out pixels are predicted.
+    predict : callable
+        float32 (C, *S) → probabilities (K, *S).
+    n_classes : int
+
+    Returns
+    -------
+    score : float or None
+        None where nothing is held out.
+    n : int
+        Held-out pixels.
+
+    Notes
+    -----
+    On rough blocks only blobs are held out, not the border of objects, so the score says how often marks are met, not
+    how good borders are; with exact images in the project it says both.
+    """
+    hits, predicted, marked = (np.zeros(n_classes + 1, np.int64) for _ in range(3))
+    for block in blocks:
+        if not block.held_out.any():
+            continue
+        truth = block.knowledge.certain[block.held_out]
+        guess = predict(block.pixels).argmax(0)[block.held_out] + 1
+        guess, truth = guess[truth > 0], truth[truth > 0]
+        hits += np.bincount(truth[guess == truth], minlength=n_classes + 1)
+        predicted += np.bincount(guess, minlength=n_classes + 1)
+        marked += np.bincount(truth, minlength=n_classes + 1)
+    seen = marked > 0
+    if not seen.any():
+        return None, 0
+    dice = 2 * hits[seen] / (predicted[seen] + marked[seen])
+    return float(dice.mean()), int(marked.sum())

@@ -1,0 +1,94 @@
+"""Lets the blobs of the blocks in memory grow while the network trains, a block at a time.
+
+Each block goes through its rounds when its turn comes, between optimiser steps, so that no step is held up by more
+than one small block. `growth` holds the rule of a round, `stopping` judges when to stop.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_weakseg.core.classes import ClassTable
+from napari_weakseg.engine.blocks import Block
+from napari_weakseg.engine.growth import Evidence, GrowthRules
+from napari_weakseg.engine.targets import approximation_target, background_claim, boxes_of_seeds
+
+__all__ = ["background_of", "grow_block", "median_round", "rules_for", "take_claims"]
+
+
+def rules_for(
+    block: Block, *, rounds: int, mode: str, tau: float, area_cap: Mapping[int, float]
+) -> GrowthRules:
+    """Step so far in a round that a blob of a quarter of its object reaches the border in all rounds together.
+
+    The radius of such a blob is half of its object's, so it has its own radius to go (twice that if it lies aside).
+    """
+    areas = np.bincount(block.knowledge.seeds.ravel())[1:]
+    ndim = block.knowledge.seeds.ndim
+    volume = float(np.median(areas[areas > 0])) if (areas > 0).any() else 1.0
+    radius = (volume / np.pi) ** 0.5 if ndim == 2 else (volume * 0.75 / np.pi) ** (1 / 3)
+    step = max(2.0, 1.5 * radius / max(1, rounds))
+    return GrowthRules(
+        radius_px=(step,) * ndim,
+        tau=tau,
+        mode="regrow" if mode == "regrow" else "monotone",
+        area_cap=area_cap,
+    )
+
+
+def grow_block(
+    block: Block,
+    probabilities: NDArray[np.float32],
+    separation: NDArray[np.float32] | None,
+    rules: GrowthRules,
+) -> None:
+    """Take one round in a block."""
+    assert block.growth is not None
+    boxes = boxes_of_seeds(block.knowledge.seeds, block.knowledge.seed_class, block.boxes)
+    evidence = Evidence(probabilities, block.knowledge.allowed, separation, boxes)
+    block.growth = block.growth.advanced(evidence, rules)
+
+
+def take_claims(
+    block: Block,
+    probabilities: NDArray[np.float32],
+    *,
+    background: int | None,
+    everything_marked: bool,
+) -> None:
+    """Turn what has grown into claims: grown pixels, and background where every object is marked.
+
+    Trust is the probability at the time; background is claimed only where the network is sure and no grown object is
+    near.
+    """
+    assert block.growth is not None
+    growth = block.growth
+    grown = np.where(growth.seeds > 0, 0, growth.ids)
+    claim = growth.seed_class[grown]
+    weight = np.zeros(claim.shape, np.float32)
+    for class_id in np.unique(claim):
+        if class_id:
+            here = claim == class_id
+            weight[here] = probabilities[class_id - 1][here]
+    if background is not None and everything_marked:
+        bare = background_claim(probabilities, growth.ids, background=background) & (claim == 0)
+        claim[bare] = background
+        weight[bare] = probabilities[background - 1][bare]
+    block.claim = claim.astype(np.uint8)
+    block.claim_weight = (255 * weight).astype(np.uint8)
+    ring = [1.5] * growth.ids.ndim if growth.round else None
+    block.approximation = approximation_target(growth.ids, growth.seed_class, ring_px=ring)
+    block.refresh()
+
+
+def background_of(classes: ClassTable) -> int | None:
+    """Class id of the background: the class of that name, else the first one."""
+    names = [name.lower() for name in classes.names]
+    return names.index("background") + 1 if "background" in names else 1
+
+
+def median_round(blocks: Sequence[Block]) -> int:
+    """Rounds that the middle block has taken."""
+    rounds = [block.growth.round for block in blocks if block.growth is not None and not block.exact]
+    return int(np.median(rounds)) if rounds else 0

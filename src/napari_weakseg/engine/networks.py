@@ -1,0 +1,142 @@
+"""The network: a compact U-Net, in 2-D and 3-D from the same code.
+
+Most of a U-Net's time goes into its finest level. Here that level is thin: the image and the responses of a fixed
+filter bank enter a pixel-wise layer at full resolution, the U-Net proper begins at half resolution, and both meet
+again just before the heads. The pixel-wise path learns within seconds, the U-Net adds context.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_weakseg.engine.features import FilterBank
+
+__all__ = ["Outputs", "UNet"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What the network says about a batch, N images of K classes.
+
+    Attributes
+    ----------
+    logits : Tensor, (N, K, *S)
+        Segmentation.
+    approximation : Tensor, (N, K + 1, *S)
+        Which pixels belong to the current partial masks; channel 0 = to none.
+    separation : Tensor, (N, 1, *S)
+        Logit of lying between two touching objects.
+    features : tuple of Tensor, (N, F_l, *S / 2^l)
+        Of every decoder level, coarsest first.
+    """
+
+    logits: Tensor
+    approximation: Tensor
+    separation: Tensor
+    features: tuple[Tensor, ...]
+
+
+class UNet(nn.Module):
+    """Compact U-Net with a filter-bank stem and three heads.
+
+    The heads follow Ke et al. [1]_ (one decoder shared by all tasks, segmentation by a residual block on top, the
+    separation beside it); their exact layers are ours. Batch normalisation and no other: in evaluation mode it is
+    a fixed scaling, so that a pixel's prediction does not depend on the size of the tile it is predicted in.
+
+    Parameters
+    ----------
+    ndim : int
+        2 or 3 spatial axes.
+    channels, classes : int
+        C of the images and K.
+    width : int
+        Channels at half resolution; they grow from there.
+    depth : int
+        Levels below half resolution.
+    filters : bool
+        Whether the filter bank feeds the stem.
+
+    Notes
+    -----
+    Sizes of the input must be multiples of `multiple`.
+
+    References
+    ----------
+    .. [1] R. Ke et al., "Multi-task deep learning for image segmentation using recursive approximation tasks",
+       IEEE TIP 2021, arXiv:2005.13053.
+    """
+
+    def __init__(
+        self, ndim: int, channels: int, classes: int, *, width: int = 32, depth: int = 3, filters: bool = True
+    ) -> None:
+        super().__init__()
+        conv: Any = nn.Conv2d if ndim == 2 else nn.Conv3d
+        transposed: Any = nn.ConvTranspose2d if ndim == 2 else nn.ConvTranspose3d
+        norm: Any = nn.BatchNorm2d if ndim == 2 else nn.BatchNorm3d
+        self.ndim, self.multiple = ndim, 2 ** (depth + 1)
+        self.bank = FilterBank(ndim, channels) if filters else None
+        seen = channels + (self.bank.n_features if self.bank else 0)
+        fine = max(8, width // 2)
+        widths = [width * (2 + level) // 2 for level in range(depth + 1)]
+        self.pixel = nn.Sequential(norm(seen), conv(seen, fine, 1, bias=False), norm(fine), nn.SiLU())
+        self.shrink = conv(fine, widths[0], 2, stride=2)
+        self.down = nn.ModuleList(
+            _block(ndim, before, after)
+            for before, after in zip([widths[0], *widths[:-1]], widths, strict=True)
+        )
+        self.narrow = nn.ModuleList(conv(widths[i + 1], widths[i], 1) for i in reversed(range(depth)))
+        self.up = nn.ModuleList(_block(ndim, 2 * widths[i], widths[i]) for i in reversed(range(depth)))
+        self.grow = transposed(widths[0], fine, 2, stride=2)
+        self.trunk = _block(ndim, 2 * fine, fine, layers=1)
+        self.residual = _block(ndim, fine, fine, layers=1)
+        self.segment = conv(fine, classes, 1)
+        self.approximate = conv(fine, classes + 1, 1)
+        self.separate = conv(fine, 1, 1)
+
+    @property
+    def halo_px(self) -> int:
+        """Margin of a tile within which predictions lack context."""
+        return 4 * self.multiple
+
+    def forward(self, image: Tensor) -> Outputs:
+        """Say everything about a batch, (N, C, *S)."""
+        trunk, levels = self._decoded(image)
+        fine = trunk + self.residual(trunk)
+        return Outputs(self.segment(fine), self.approximate(trunk), self.separate(fine), (*levels, fine))
+
+    def _decoded(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        seen = image if self.bank is None else torch.cat([image, self.bank(image)], 1)
+        pixel = self.pixel(seen)
+        pool = F.max_pool2d if self.ndim == 2 else F.max_pool3d
+        mode = "bilinear" if self.ndim == 2 else "trilinear"
+        x = self.shrink(pixel)
+        skips: list[Tensor] = []
+        for i, level in enumerate(self.down):
+            x = level(pool(x, 2) if i else x)
+            skips.append(x)
+        skips.pop()
+        levels = [x]
+        for narrow, level in zip(self.narrow, self.up, strict=True):
+            x = F.interpolate(narrow(x), scale_factor=2.0, mode=mode, align_corners=False)
+            x = level(torch.cat([x, skips.pop()], 1))
+            levels.append(x)
+        return self.trunk(torch.cat([self.grow(x), pixel], 1)), levels
+
+
+def _block(ndim: int, before: int, after: int, *, layers: int = 2) -> nn.Sequential:
+    """Convolutions of width 3, each normalised and activated."""
+    conv: Any = nn.Conv2d if ndim == 2 else nn.Conv3d
+    norm: Any = nn.BatchNorm2d if ndim == 2 else nn.BatchNorm3d
+    parts: list[nn.Module] = []
+    for width in [before, *[after] * (layers - 1)]:
+        parts += [conv(width, after, 3, padding=1, bias=False), norm(after), nn.SiLU()]
+    return nn.Sequential(*parts)
+
+
+def padded_size(shape: Sequence[int], multiple: int) -> tuple[int, ...]:
+    """Round sizes up to what the network takes."""
+    return tuple(-(-size // multiple) * multiple for size in shape)

@@ -1,0 +1,445 @@
+"""Training: reads blocks, learns from what is known about them, grows their blobs, predicts."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_weakseg.core.config import TrainConfig
+from napari_weakseg.core.errors import TrainingError
+from napari_weakseg.core.project import Project
+from napari_weakseg.core.regions import Region, shape_of
+from napari_weakseg.engine import device as devices
+from napari_weakseg.engine.augment import apply_geometry, sample_geometry
+from napari_weakseg.engine.auxiliary import approximation_loss, separation_loss
+from napari_weakseg.engine.blocks import Block
+from napari_weakseg.engine.checkpoint import flat_optimizer, read_state, restore_optimizer, write_state
+from napari_weakseg.engine.evaluate import quality
+from napari_weakseg.engine.forest import PixelForest
+from napari_weakseg.engine.growing import background_of, grow_block, median_round, rules_for, take_claims
+from napari_weakseg.engine.intensity import apply_intensity, sample_intensity
+from napari_weakseg.engine.losses import decidable_dice, decode, project, set_loss, soft_ce
+from napari_weakseg.engine.networks import UNet, padded_size
+from napari_weakseg.engine.predict import predict_tiles
+from napari_weakseg.engine.protocol import Report, Tile
+from napari_weakseg.engine.sampling import Batch, Sampler
+from napari_weakseg.engine.store import BlockStore
+from napari_weakseg.engine.teacher import Teacher, ramp, teacher_target
+
+__all__ = ["Trainer"]
+
+_FIRST_BLOCKS = 24  # read before the first step; the rest while training
+_WARM_UP = 20  # steps until the full step size
+_GROW_FROM = 60  # step from which blobs may grow
+_GROW_EVERY = 3  # steps between two growing blocks
+_GROW_BLOCKS = 48  # blocks that grow during training
+_FOREST_STEPS = 120.0  # after as many steps the forest's share has fallen to 1/e
+_FOREST_LEAST = 0.03
+_QUALITY_EVERY = 25  # steps
+
+
+class Trainer:
+    """Learns from a project. See `TrainerProtocol` for how it is driven.
+
+    Parameters
+    ----------
+    project : Project
+    config : TrainConfig
+    device : str
+    seed : int
+    """
+
+    def __init__(self, project: Project, config: TrainConfig, *, device: str = "auto", seed: int = 0) -> None:
+        self._project, self._config, self._seed = project, config, seed
+        self._device = devices.pick(device)
+        self._plan = devices.plan_for(self._device, project.ndim)
+        self._patch = config.patch_px or self._plan.patch_px
+        self._batch = config.batch or self._plan.batch
+        self._rng = np.random.default_rng(seed)
+        self._random = torch.Generator().manual_seed(seed)
+        self._store = BlockStore(project, self._rng)
+        self._student: UNet | None = None
+        self._terms: dict[str, Tensor] = {}
+        self._quality: tuple[float | None, int] = (None, 0)
+        self._turn = 0
+        self.steps = 0
+
+    # -- getting ready ---------------------------------------------------------------------------------------
+
+    def prepare(self) -> Iterator[str]:
+        """Read the first blocks and train the early forest."""
+        for name in self._store.scan():
+            yield f"Looking at “{name}”"
+        for n in range(_FIRST_BLOCKS):
+            block = self._store.read_one()
+            if block is None:
+                break
+            yield f"Reading “{block.place.image}” ({n + 1})"
+        self._check_marks()
+        self._store.settle()
+        self._network()
+        self._sampler = Sampler(self._fitting_patch(), self._batch, self._project.ndim, self._rng)
+        if self._config.forest and self._forest_share() > _FOREST_LEAST:
+            yield "A first look at the pixels"
+            self._forest.fit(self._store.blocks, self._rng)
+        yield "Ready"
+
+    def annotations_changed(self, image: str) -> None:
+        """Take in the marks of an image anew."""
+        if self._student is None:
+            return
+        for block in self._store.changed(image):
+            self._sampler.favour(block)
+        self._check_marks()
+        if self._config.forest and self._forest_share() > _FOREST_LEAST:
+            self._forest.fit(self._store.blocks, self._rng)
+
+    def _check_marks(self) -> None:
+        classes = self._project.classes
+        used = sorted({c for block in self._store.blocks for c in block.marked_at})
+        if not used:
+            raise TrainingError(
+                "Nothing is marked yet.",
+                "Paint a blob inside some objects and a stroke of background, then train again.",
+            )
+        if len(used) < 2:
+            ruled_out = any(block.knowledge.known.any() and not block.exact for block in self._store.blocks)
+            only = classes.name_of(used[0])
+            if not ruled_out or len(classes) < 2:
+                raise TrainingError(
+                    f"Only “{only}” is marked.",
+                    "Mark at least one more class (a stroke of background is enough), then train again.",
+                )
+            return
+
+    def _network(self) -> UNet:
+        """Build the network once the number of channels is known."""
+        if self._student is None:
+            torch.manual_seed(self._seed)
+            channels = next(iter(self._project.images.values())).n_channels
+            ndim, classes = self._project.ndim, len(self._project.classes)
+            self._student = UNet(
+                ndim,
+                channels,
+                classes,
+                width=self._config.width or self._plan.width,
+                filters=self._config.filters,
+            ).to(self._device)
+            self._teacher = Teacher(self._student, decay=self._config.ema)
+            self._optimizer = torch.optim.AdamW(
+                self._student.parameters(), lr=self._config.learning_rate, weight_decay=1e-4
+            )
+            self._forest = PixelForest(ndim, channels, classes, seed=self._seed, jobs=torch.get_num_threads())
+        return self._student
+
+    def _fitting_patch(self) -> int:
+        """Patch no larger than the largest block needs."""
+        assert self._student is not None
+        largest = max(max(block.shape) for block in self._store.blocks)
+        return min(
+            padded_size([self._patch], self._student.multiple)[0],
+            padded_size([largest], self._student.multiple)[0],
+        )
+
+    # -- learning --------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Make one optimiser step; between steps read a block or grow one."""
+        student = self._network()
+        self._read_on()
+        if self.steps >= _GROW_FROM and self.steps % _GROW_EVERY == 0:
+            self._grow_next()
+        batch = self._sampler.draw(self._store.blocks)
+        student.train()
+        warm = min(1.0, (self.steps + 1) / _WARM_UP)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._config.learning_rate * warm
+        with devices.autocast(self._device):
+            loss = self._loss(student, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._teacher.decay = min(self._config.ema, 1 - 10 / (10 + self.steps))
+        self._teacher.update(student)
+        self.steps += 1
+
+    def _loss(self, student: UNet, batch: Batch) -> Tensor:
+        config, n = self._config, len(batch.image)
+        marked = n - batch.unmarked
+        image, fields = self._augmented(batch)
+        strong = apply_intensity(
+            image,
+            sample_intensity(n, image.shape[1], generator=self._random, strength=config.intensity),
+        )
+        out = student(strong)
+        allowed = decode(fields["allowed"], len(self._project.classes))
+        painted = fields["painted"]
+        parts = [slice(a, b) for a, b in ((0, batch.exact), (batch.exact, n)) if b > a]
+        terms = {
+            "marks": torch.stack(
+                [set_loss(out.logits[s], allowed[s], painted[s], weighting=config.weighting) for s in parts]
+            ).mean()
+        }
+        if config.dice_weight:
+            terms["overlap"] = config.dice_weight * decidable_dice(out.logits[:marked], allowed[:marked])
+        if config.approximation_weight:
+            terms["approximation"] = config.approximation_weight * approximation_loss(
+                out.approximation[:marked], fields["approximation"][:marked]
+            )
+        if config.separation_weight:
+            terms["separation"] = config.separation_weight * separation_loss(
+                out.separation[:marked], fields["interface"][:marked]
+            )
+        if config.claim_weight:
+            terms["grown"] = config.claim_weight * self._claim_loss(out.logits, allowed, fields)
+        if config.consistency_weight:
+            terms["consistency"] = self._consistency(image, out.logits, allowed)
+        self._terms = {name: value.detach() for name, value in terms.items()}
+        return torch.stack(list(terms.values())).sum()
+
+    def _augmented(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        image = batch.image.to(self._device, non_blocking=True)
+        fields = {name: x.to(self._device, non_blocking=True) for name, x in batch.fields.items()}
+        geometry = sample_geometry(
+            len(image),
+            image.shape[2:],
+            orientation=self._config.orientation,
+            generator=self._random,
+        )
+        return apply_geometry(
+            image,
+            fields,
+            geometry,
+            outside={"allowed": self._project.classes.full, "interface": 255, "approximation": 255},
+        )
+
+    def _claim_loss(self, logits: Tensor, allowed: Tensor, fields: Mapping[str, Tensor]) -> Tensor:
+        claim = fields["claim"].long()
+        wanted = nn.functional.one_hot((claim - 1).clamp_min(0), allowed.shape[1]).movedim(-1, 1)
+        target, mass = project(wanted.float(), allowed)
+        weight = fields["claim_weight"].float() / 255 * (claim > 0) * (mass > 0)
+        return soft_ce(logits, target, weight, weight.sum())
+
+    def _consistency(self, image: Tensor, logits: Tensor, allowed: Tensor) -> Tensor:
+        with torch.no_grad():
+            said = self._teacher.network(image).logits.float().softmax(1)
+        target, weight = teacher_target(said, allowed)
+        strength = self._config.consistency_weight * ramp(self.steps, 200)
+        return strength * soft_ce(logits, target, weight, float(weight.numel()))
+
+    # -- growing ---------------------------------------------------------------------------------------------
+
+    def _read_on(self) -> None:
+        if not self._store.complete and self._store.read_one() is not None and self._store.complete:
+            self._store.settle()
+
+    def _growing(self) -> list[Block]:
+        rough = [b for b in self._store.blocks if b.growth is not None and not b.exact]
+        return rough[:_GROW_BLOCKS]
+
+    def _grow_next(self) -> None:
+        if self._config.growth == "off" or not self._config.rounds:
+            return
+        waiting = [
+            b for b in self._growing() if b.growth is not None and b.growth.round < self._config.rounds
+        ]
+        if waiting:
+            self._grow(min(waiting, key=lambda block: block.growth.round if block.growth else 0))
+
+    def _grow(self, block: Block) -> None:
+        probabilities, separation = self._teacher_says(block.pixels)
+        rules = rules_for(
+            block,
+            rounds=self._config.rounds,
+            mode=self._config.growth,
+            tau=self._config.tau,
+            area_cap={},
+        )
+        marks = self._store.marks_by_class()
+        grow_block(block, probabilities, separation if max(marks) > 1 else None, rules)
+        annotations = self._project.images[block.place.image].annotations
+        background = background_of(self._project.classes)
+        others = [c for c in self._project.classes.ids if c != background]
+        take_claims(
+            block,
+            probabilities,
+            background=background,
+            everything_marked=all(annotations.coverage_of(c) == "all objects" for c in others),
+        )
+
+    # -- predicting ------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def _teacher_says(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities (K, *S) and interface probability (*S) of an image of any size."""
+        network = self._teacher.network
+        assert isinstance(network, UNet)
+        shape = pixels.shape[1:]
+        missing = [(0, b - a) for a, b in zip(shape, padded_size(shape, network.multiple), strict=True)]
+        padded = np.pad(pixels, [(0, 0), *missing], mode="symmetric")
+        with devices.autocast(self._device):
+            out = network(torch.from_numpy(padded)[None].to(self._device))
+        where = tuple(slice(0, size) for size in shape)
+        probabilities = out.logits[0].float().softmax(0)[(slice(None), *where)]
+        separation = out.separation[0, 0].float().sigmoid()[where]
+        return probabilities.cpu().numpy(), separation.cpu().numpy()
+
+    def _forest_share(self) -> float:
+        """Share of the early forest in the prediction."""
+        return float(np.exp(-self.steps / _FOREST_STEPS)) if self._config.forest else 0.0
+
+    def probabilities(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Predict an array that fits into memory.
+
+        Parameters
+        ----------
+        pixels : float32 array, (C, *S)
+            Normalised.
+
+        Returns
+        -------
+        float32 array, (K, *S)
+        """
+        said, _ = self._teacher_says(pixels)
+        share = self._forest_share()
+        if share > _FOREST_LEAST and self._forest.ready:
+            said = (1 - share) * said + share * self._forest.predict(pixels)
+        return said
+
+    def predict(
+        self,
+        image: str,
+        frame: tuple[int, ...],
+        region: Region | None = None,
+        *,
+        first: Region | None = None,
+    ) -> Iterator[Tile]:
+        """Predict a frame tile by tile; regions are along the spatial axes."""
+        source = self._project.images[image]
+        self._network()
+        place = source.frame_region(frame)
+        ndim = self._project.ndim
+
+        def window(at: Region) -> NDArray[np.float32]:
+            pixels = source.source.normalised(place[:-ndim] + at)
+            return self.probabilities(pixels.reshape(len(pixels), *shape_of(at)))
+
+        yield from predict_tiles(
+            window,
+            shape_of(place)[-ndim:],
+            tile_px=self._plan.tile_px,
+            halo_px=min(self._network().halo_px, self._plan.tile_px // 4),
+            region=region,
+            first=first,
+        )
+
+    def grown(self, image: str, frame: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Tell where the blobs of a frame have grown to."""
+        source = self._project.images[image]
+        ndim = self._project.ndim
+        result = np.zeros(shape_of(source.frame_region(frame))[-ndim:], np.uint8)
+        for block in self._store.find(image, frame):
+            if block.growth is not None:
+                result[block.place.region] = block.growth.seed_class[block.growth.ids]
+        return result
+
+    # -- telling ---------------------------------------------------------------------------------------------
+
+    def report(self) -> Report:
+        """Tell how training stands; waits for the device."""
+        if self.steps % _QUALITY_EVERY == 0 or self._quality[0] is None:
+            judges = [block for block in self._store.blocks if block.held_out.any()][:6]
+            self._quality = quality(judges, self.probabilities, len(self._project.classes))
+        terms = {name: float(value) for name, value in self._terms.items()}
+        return Report(
+            step=self.steps,
+            loss=sum(terms.values()),
+            terms=terms,
+            quality=self._quality[0],
+            quality_n=self._quality[1],
+            note=" ".join(self._store.notes[-1:]),
+            rounds=median_round(self._growing()),
+        )
+
+    def conflicts(self) -> Mapping[str, int]:
+        """Count the pixels of each image that are said to be two things at once."""
+        return self._store.conflicts()
+
+    # -- memory and disk -------------------------------------------------------------------------------------
+
+    def shrink(self) -> str:
+        """Need less memory: half the batch, then half the patch, then the processor."""
+        devices.free(self._device)
+        assert self._student is not None
+        if self._batch > 1:
+            self._batch //= 2
+            said = f"Memory was short: going on with {self._batch} patches at a time."
+        elif self._patch > 2 * self._student.multiple:
+            self._patch //= 2
+            said = f"Memory was short: going on with patches of {self._patch} pixels."
+        elif self._device.type != "cpu":
+            self._to_processor()
+            said = "The graphics card has too little memory: going on with the processor."
+        else:
+            raise TrainingError(
+                "There is not enough memory to train.",
+                "Close other programs, or work on smaller images.",
+            )
+        self._sampler = Sampler(self._fitting_patch(), self._batch, self._project.ndim, self._rng)
+        return said
+
+    def _to_processor(self) -> None:
+        tensors, state = self._state()
+        self._device = torch.device("cpu")
+        self._plan = devices.plan_for(self._device, self._project.ndim)
+        self._student = None
+        self._config = self._config.model_copy(update={"width": state["width"]})
+        self._restore({k: v.cpu() for k, v in tensors.items()}, state)
+
+    def save(self, folder: Path) -> None:
+        """Write weights, optimiser, random generators and growth."""
+        write_state(folder, *self._state())
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+        self._restore(*read_state(folder))
+
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        student = self._network()
+        tensors = {f"student.{k}": v for k, v in student.state_dict().items()}
+        tensors |= {f"teacher.{k}": v for k, v in self._teacher.network.state_dict().items()}
+        optimizer, _ = flat_optimizer(self._optimizer)
+        tensors |= optimizer
+        tensors["random"] = self._random.get_state()
+        state = {
+            "steps": self.steps,
+            "updates": self._teacher.updates,
+            "width": self._config.width or self._plan.width,
+            "rng": self._rng.bit_generator.state,
+        }
+        return tensors, state
+
+    def _restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        student = self._network()
+        for prefix, network in (("student.", student), ("teacher.", self._teacher.network)):
+            network.load_state_dict(
+                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            )
+        restore_optimizer(self._optimizer, tensors)
+        self._random.set_state(tensors["random"])
+        self._rng.bit_generator.state = state["rng"]
+        self._teacher.updates = int(state["updates"])
+        self.steps = int(state["steps"])
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._store.blocks.clear()
+        self._student = None
+        if hasattr(self, "_teacher"):
+            del self._teacher, self._optimizer
+        devices.free(self._device)
