@@ -1,6 +1,7 @@
 """A project and the engine that learns from it: all that a window, a script or the command line sees.
 
-No torch is imported here (the engine thread does that) and no Qt: a window calls :meth:`Session.poll` from a timer.
+No torch is imported here (the engine thread does that) and no Qt: a window calls :meth:`Session.poll` from a
+timer.
 """
 
 import itertools
@@ -15,8 +16,9 @@ from psygnal import Signal
 
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import ProjectError, TrainingError
-from napari_weakseg.core.project import Project, ProjectImage
-from napari_weakseg.engine.factory import checkpoints_of, trainer_factory
+from napari_weakseg.core.project import Project
+from napari_weakseg.core.project_image import ProjectImage
+from napari_weakseg.engine.factory import checkpoints_of, mark_counter, trainer_factory
 from napari_weakseg.engine.mailbox import Mailbox
 from napari_weakseg.engine.messages import (
     AnnotationsChanged,
@@ -44,7 +46,6 @@ from napari_weakseg.engine.messages import (
     Stop,
     View,
 )
-from napari_weakseg.engine.progress import MarkCounter
 from napari_weakseg.engine.protocol import TrainerProtocol
 from napari_weakseg.engine.runner import Runner
 from napari_weakseg.engine.scores import ClassScore, score
@@ -109,9 +110,10 @@ class Session:
             make_trainer or trainer_factory(project, config, device=device, seed=seed, threads=threads),
             self._mailbox,
             checkpoints_of(project, config),
-            count_marks=MarkCounter(project),
+            count_marks=mark_counter(project),
+            record=project.append_history,
         )
-        # Also runs at interpreter exit, so that a session nobody closed neither hangs python nor loses its training.
+        # Also runs at interpreter exit: a session nobody closed neither hangs python nor loses its training.
         self._finalizer = weakref.finalize(self, self._runner.shutdown, CLOSE_TIMEOUT_S)
 
     # -------------------------------------------------------------- training
@@ -161,8 +163,7 @@ class Session:
             if on_progress is not None:
                 self.progress.disconnect(on_progress)
         if ended.reason == "failed":
-            failure = self._last_failure or Failed("Training broke off.", "Start it again.")
-            raise TrainingError(failure.problem, failure.remedy, failure.details)
+            raise _broken_off(self._last_failure)
         return self.status
 
     def _wait_for_end(self, run_id: int) -> Finished:
@@ -382,6 +383,12 @@ def _emit(session: Session, event: Event) -> None:
         getattr(session, name).emit(event)
 
 
+def _broken_off(failure: Failed | None) -> TrainingError:
+    if failure is None:
+        return TrainingError("Training broke off.", "Start it again.")
+    return TrainingError(failure.problem, failure.remedy, failure.details)
+
+
 def _stack(
     blocks: list[NDArray[np.uint8] | NDArray[np.float32]], image: ProjectImage, channels: bool
 ) -> NDArray[np.uint8] | NDArray[np.float32]:
@@ -392,7 +399,8 @@ def _stack(
         return blocks[0]
     whole = np.stack(blocks, axis=1 if channels else 0)
     head = blocks[0].shape[:1] if channels else ()
-    return whole.reshape(head + frame_shape + blocks[0].shape[channels:])
+    shaped: NDArray[np.uint8] | NDArray[np.float32] = whole.reshape((*head, *frame_shape, *blocks[0].shape[channels:]))
+    return shaped
 
 
 def _times(shape: tuple[int, ...]) -> str:

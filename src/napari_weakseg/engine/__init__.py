@@ -1,1 +1,1 @@
-"""What the machine learns: networks, losses, the trainer and the thread it runs in. Never imports Qt or napari."""
+"""What the machine learns: networks, losses, the trainer and its thread. Never imports Qt or napari."""

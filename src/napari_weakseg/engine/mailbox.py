@@ -13,8 +13,8 @@ REPLACEABLE_LIMIT = 1024
 class Mailbox:
     """Events in order; those that only tell the newest state replace their predecessor.
 
-    State changes, failures, answers and the like are never lost. Progress and previews are latest-wins, so a window
-    that was busy for a while has little to catch up on. Safe to use from several threads.
+    State changes, failures, answers and the like are never lost. Progress and previews are latest-wins, so a
+    window that was busy for a while has little to catch up on. Safe to use from several threads.
     """
 
     def __init__(self, limit: int = REPLACEABLE_LIMIT) -> None:

@@ -1,7 +1,8 @@
 """What the window (or a script) and the engine thread say to each other.
 
-Every message is a frozen dataclass of plain values and arrays, so that a process could stand in for the thread.
-*Commands* travel through a queue and are met at the engine's next boundary (a step, a tile, a stage of preparing).
+Every message is a frozen dataclass of plain values and arrays, so that a process could stand in for the
+thread. *Commands* travel through a queue and are met at the engine's next boundary: a step, a tile, a stage
+of preparing.
 *Events* travel through a :class:`~napari_weakseg.engine.mailbox.Mailbox`.
 A frame is a tuple of indices along the axes before the spatial ones, ``()`` where there are none.
 A region is a tuple of slices over the spatial axes with explicit start and stop.
@@ -307,7 +308,7 @@ Event = (
 
 
 def replaces(event: Event) -> Hashable | None:
-    """What an event makes out of date: events of equal keys replace one another, None is always kept."""
+    """Give a key that events share if the newer makes the older out of date; None where each is kept."""
     match event:
         case Progress():
             return "progress"

@@ -1,0 +1,115 @@
+"""What the runner asks of a trainer. It knows no thread, no queue and no window."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_weakseg.core.regions import Region
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How training stands after a step.
+
+    Attributes
+    ----------
+    step : int
+    loss : float
+    terms : mapping of str to float
+        The parts of the loss.
+    quality : float or None
+        Score on held-out marks, 0 to 1; None where nothing is held out.
+    quality_n : int
+        Number of held-out pixels or objects behind it.
+    note : str
+        What else is worth saying.
+    rounds : int
+        Rounds of growth made so far.
+    """
+
+    step: int
+    loss: float
+    terms: Mapping[str, float] = field(default_factory=dict)
+    quality: float | None = None
+    quality_n: int = 0
+    note: str = ""
+    rounds: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tile:
+    """Finished part of a prediction.
+
+    Attributes
+    ----------
+    start, stop : tuple of int
+        Where it lies along the spatial axes, half-open.
+    probabilities : float16 or float32 (K, *tile)
+    """
+
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+    probabilities: NDArray[Any]
+
+
+class TrainerProtocol(Protocol):
+    """Learns from a project and predicts.
+
+    Every method is called from one thread. Running out of memory is raised as it comes; the runner then calls
+    `shrink` and tries again.
+    """
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps made, those before a `load` included."""
+
+    def prepare(self) -> Iterator[str]:
+        """Get ready to train, in short stages that each give a sentence; may be abandoned between them.
+
+        Raises
+        ------
+        WeaksegError
+            Where there is nothing to learn from.
+        """
+
+    def annotations_changed(self, image: str) -> None:
+        """Take in the marks of an image anew."""
+
+    def step(self) -> None:
+        """Make one optimiser step, and a piece of growing where it is due."""
+
+    def report(self) -> Report:
+        """Tell how training stands; waits for the device."""
+
+    def predict(
+        self, image: str, frame: tuple[int, ...], region: Region | None = None, *, first: Region | None = None
+    ) -> Iterator[Tile]:
+        """Predict a frame tile by tile, each pixel once; tiles that touch `first` come first."""
+
+    def grown(self, image: str, frame: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Tell where the blobs of a frame have grown to: class ids (*S), 0 elsewhere."""
+
+    def conflicts(self) -> Mapping[str, int]:
+        """Count the pixels of each image that are said to be two things at once."""
+
+    def shrink(self) -> str:
+        """Need less memory from now on and say how, in one sentence.
+
+        Raises
+        ------
+        TrainingError
+            Where nothing is left to give up.
+        """
+
+    def save(self, folder: Path) -> None:
+        """Write everything that going on exactly from here takes."""
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote; enough by itself to predict, after `prepare` to go on training."""
+
+    def close(self) -> None:
+        """Give the memory back. Nothing else is called afterwards."""

@@ -1,0 +1,173 @@
+"""Predictions on their way out: answers to requests, and live previews of what is on screen."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_weakseg.engine.failures import explain, is_out_of_memory
+from napari_weakseg.engine.holder import Holder
+from napari_weakseg.engine.inbox import Inbox
+from napari_weakseg.engine.messages import (
+    Event,
+    Grow,
+    Grown,
+    GrownPreview,
+    Predict,
+    Predicted,
+    Preview,
+    Refused,
+    Request,
+    View,
+)
+from napari_weakseg.engine.pacing import Pace
+from napari_weakseg.engine.protocol import Tile, TrainerProtocol
+
+_log = logging.getLogger(__name__)
+
+
+class _Interrupted(Exception):
+    """A Stop or Shutdown came between two tiles."""
+
+
+def class_ids(probabilities: NDArray[Any]) -> NDArray[np.uint8]:
+    """Most probable class at each pixel: float (K, *S) → uint8 (*S), the first class is 1."""
+    return np.asarray(probabilities.argmax(axis=0) + 1, np.uint8)
+
+
+def refusal(request: Request) -> Refused:
+    """Answer for a request that a Stop came before."""
+    return Refused(
+        request.request_id,
+        "The prediction was stopped before it was complete.",
+        "Ask for it again if you need it.",
+    )
+
+
+class Showing:
+    """Predicts with the trainer at hand and posts what comes out.
+
+    Parameters
+    ----------
+    holder, inbox
+    post : callable
+        Takes events.
+    say : callable
+        Takes a sentence for the person.
+    """
+
+    def __init__(self, holder: Holder, inbox: Inbox, post: Callable[[Event], None], say: Callable[[str], None]) -> None:
+        self._holder = holder
+        self._inbox = inbox
+        self._post = post
+        self._say = say
+        self.pace = Pace()
+        self._grown: GrownPreview | None = None
+
+    def answer(self, request: Request) -> None:
+        """Meet a request, or say why not."""
+        try:
+            self._holder.at_hand()
+            if isinstance(request, Grow):
+                self._post(self._grow(request))
+            else:
+                self._post(self._holder.surviving(lambda trainer: self._predict(trainer, request)))
+        except _Interrupted:
+            self._post(refusal(request))
+        except Exception as error:
+            _log.info("request refused", exc_info=True)
+            failure = explain(error)
+            self._post(Refused(request.request_id, failure.problem, failure.remedy, failure.details))
+
+    def _grow(self, request: Grow) -> Grown:
+        labels = self._holder.surviving(lambda trainer: trainer.grown(request.image, request.frame))
+        return Grown(request.request_id, request.image, request.frame, labels)
+
+    def _predict(self, trainer: TrainerProtocol, request: Predict) -> Predicted:
+        view = self._inbox.view
+        seen = view is not None and (view.image, view.frame) == (request.image, request.frame)
+        first = view.region if view is not None and seen else None
+        tiles: list[Tile] = []
+        ids: list[NDArray[np.uint8]] = []
+        for tile in trainer.predict(request.image, request.frame, request.region, first=first):
+            ids.append(class_ids(tile.probabilities))
+            tiles.append(tile if request.probabilities else Tile(tile.start, tile.stop, np.empty(0)))
+            self._post(Preview(request.image, request.frame, tile.start, ids[-1]))
+            self._inbox.read()
+            if self._inbox.interrupted:
+                raise _Interrupted
+        return _assembled(request, tiles, ids)
+
+    # --------------------------------------------------------- live previews
+
+    def preview(self, *, ends: Callable[[], bool]) -> None:
+        """Predict what is on screen, unless `ends` between two tiles; then the rest is made up for later."""
+        view = self._inbox.view
+        self._inbox.view_changed = False
+        if view is None or view.image is None:
+            return
+        began_s = time.monotonic()
+        try:
+            self._holder.at_hand()
+            whole = self._holder.surviving(lambda trainer: self._show_tiles(trainer, view, ends))
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            self._forget(view, error)
+            return
+        self._inbox.view_changed |= not whole
+        self.pace.shown(time.monotonic() - began_s)
+
+    def _show_tiles(self, trainer: TrainerProtocol, view: View, ends: Callable[[], bool]) -> bool:
+        assert view.image is not None
+        tiles: Iterator[Tile] = trainer.predict(view.image, view.frame, view.region, first=view.region)
+        for tile in tiles:
+            self._post(Preview(view.image, view.frame, tile.start, class_ids(tile.probabilities)))
+            self._inbox.read()
+            if ends():
+                return False
+        return True
+
+    def grown(self) -> None:
+        """Post where the blobs on screen have grown to, where that is new."""
+        view = self._inbox.view
+        if view is None or view.image is None or self._holder.trainer is None:
+            return
+        try:
+            labels = self._holder.trainer.grown(view.image, view.frame)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            self._forget(view, error)
+            return
+        fresh = GrownPreview(view.image, view.frame, labels)
+        last, self._grown = self._grown, fresh
+        same = last is not None and (last.image, last.frame) == (fresh.image, fresh.frame)
+        if last is None or not same or not np.array_equal(last.labels, labels):
+            self._post(fresh)
+
+    def _forget(self, view: View, error: Exception) -> None:
+        """Carry on without a view that cannot be shown: training matters more."""
+        _log.warning("cannot show %s", view, exc_info=error)
+        if self._inbox.view == view:
+            self._inbox.view, self._inbox.view_changed = None, False
+        self._say(f"“{view.image}” cannot be shown: {explain(error).problem}")
+
+
+def _assembled(request: Predict, tiles: list[Tile], ids: list[NDArray[np.uint8]]) -> Predicted:
+    """Put the tiles of a request together."""
+    origin = tuple(min(axis) for axis in zip(*(tile.start for tile in tiles), strict=True))
+    end = tuple(max(axis) for axis in zip(*(tile.stop for tile in tiles), strict=True))
+    shape = tuple(b - a for a, b in zip(origin, end, strict=True))
+    labels = np.zeros(shape, np.uint8)
+    n_classes = len(tiles[0].probabilities) if request.probabilities else 0
+    probabilities = np.zeros((n_classes, *shape), np.float32) if request.probabilities else None
+    for tile, block in zip(tiles, ids, strict=True):
+        place = tuple(slice(a - o, b - o) for a, b, o in zip(tile.start, tile.stop, origin, strict=True))
+        labels[place] = block
+        if probabilities is not None:
+            probabilities[(slice(None), *place)] = tile.probabilities
+    return Predicted(request.request_id, request.image, request.frame, origin, labels, probabilities)
