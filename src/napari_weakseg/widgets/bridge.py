@@ -61,6 +61,7 @@ class LayerBridge:
         self.layer = layer
         self.n_classes = n_classes
         self.stray: set[int] = set()
+        self._found: set[int] = set()  # the same, by the comparison that is under way
         self._place = place
         self._write = write
         self._known = known
@@ -100,17 +101,18 @@ class LayerBridge:
             Whether anything was written.
         """
         if shown is None:
-            self._touched, self._sweep = False, None
+            self._touched, self._sweep, self._found = False, None, set()
             changed = [self._compare(region) for region in self._pieces()]  # all of them, not up to the first
+            self.stray = self._found
             return any(changed)
         if self._touched:
             self._touched = False
-            self._sweep = self._pieces()
+            self._sweep, self._found = self._pieces(), set()
             return self._compare(shown)
         if self._sweep is not None:
             region = next(self._sweep, None)
             if region is None:
-                self._sweep = None
+                self._sweep, self.stray = None, self._found
             else:
                 return self._compare(region)
         return False
@@ -140,7 +142,7 @@ class LayerBridge:
             return False
         strays = changed & (now > self.n_classes)
         if strays.any():
-            self.stray |= {int(i) for i in np.unique(now[strays])}
+            self._found |= {int(i) for i in np.unique(now[strays])}
             changed &= ~strays
         box = bounding_box(changed)
         if box is None:

@@ -222,7 +222,6 @@ class Controller(QObject):
         if self._closed:
             return
         self.marking.refresh()
-        self.projects.show_stray()
         self._maybe_start()
         self._update()
 

@@ -39,6 +39,7 @@ class Projects(QObject):
         panel.project_box.open_wanted.connect(self.ask_and_open)
         panel.project_box.save_as_wanted.connect(self.ask_and_save)
         bench.layer_removed.connect(self._on_layer_removed)
+        bench.stray_changed.connect(self.show_stray)
         bench.unsaved.connect(self._on_unsaved)
 
     # ----------------------------------------------------------------------- images

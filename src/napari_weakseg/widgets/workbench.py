@@ -45,6 +45,7 @@ class Workbench(QObject):
     project_changed = Signal()  # another project, or none, is open
     current_changed = Signal()  # another image, or none, is worked on
     marks_changed = Signal(str)  # an image's annotation changed; it is on disk
+    stray_changed = Signal()  # something is, or is no longer, painted with a label that is no class
     layer_removed = Signal(str)  # name of a layer of ours that was taken out of the viewer
     unsaved = Signal(str)  # the disk refused; what it said
     busy_changed = Signal(str)  # what takes a while, "" when it is done
@@ -241,7 +242,10 @@ class Workbench(QObject):
     def _hand_on(self, canvas: ImageCanvas, shown: Region | None) -> bool:
         """Store what changed on one canvas, then say so; returns whether that went well."""
         changed: list[bool] = []
+        stray = canvas.bridge.stray
         well = self._guard(lambda: changed.append(canvas.bridge.flush(shown)))
+        if canvas.bridge.stray != stray:
+            self.stray_changed.emit()
         if any(changed):
             self.marks_changed.emit(canvas.name)
         return well

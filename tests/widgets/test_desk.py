@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+import tifffile
+from napari.layers import Image
+
+from napari_weakseg.core.errors import ImageError, ProjectError
+from napari_weakseg.widgets.desk import Desk, SourcePixels, annotation_of
+
+
+@pytest.fixture
+def opened(desk):
+    yield desk
+    desk.close()
+
+
+def layer(shape=(30, 40), **settings):
+    pixels = np.random.default_rng(0).random(shape, np.float32)
+    return Image(pixels, **{"name": "cells", "rgb": False, **settings})
+
+
+def paint(desk, name, value=2):
+    desk.project.images[name].paint(np.full((4, 5), value, np.uint8), start=(3, 6))
+
+
+def test_a_project_that_was_not_used_leaves_nothing_behind(opened):
+    opened.new("cells")
+    opened.add(layer(), "YX")
+    path = opened.project.path
+    assert path.is_relative_to(opened.root)
+    opened.close()
+    assert not path.exists()
+
+
+def test_a_project_with_one_stroke_is_kept_and_opens_again(opened):
+    opened.new("cells")
+    name = opened.add(layer(), "YX")
+    paint(opened, name)
+    path = opened.project.path
+    opened.close()
+    again = opened.open(path)
+    assert (annotation_of(again.images[name]) == 2).sum() == 20
+
+
+def test_save_as_moves_a_nameless_project_and_refuses_a_taken_folder(opened, tmp_path):
+    opened.new("cells")
+    paint(opened, opened.add(layer(), "YX"))
+    old = opened.project.path
+    (tmp_path / "taken.weakseg").mkdir()
+    (tmp_path / "taken.weakseg" / "thesis.txt").write_text("mine")
+    with pytest.raises(ProjectError, match="exists already"):
+        opened.save_as(tmp_path / "taken.weakseg")
+    opened.save_as(tmp_path / "mine")
+    assert opened.project.path == tmp_path / "mine.weakseg"
+    assert not old.exists()
+    assert (annotation_of(opened.project.images["cells"]) == 2).sum() == 20
+
+
+def test_save_as_finds_image_files_from_the_new_place(opened, tmp_path):
+    file = tmp_path / "data" / "field.tif"
+    file.parent.mkdir()
+    pixels = np.arange(1200, dtype=np.uint16).reshape(30, 40)
+    tifffile.imwrite(file, pixels)
+    opened.new("field")
+    opened.project.add_image(file, name="field", axes="YX")
+    opened.save_as(tmp_path / "elsewhere" / "deep" / "copy")
+    assert not opened.project.missing
+    np.testing.assert_array_equal(np.asarray(SourcePixels(opened.project.images["field"])), pixels)
+
+
+def test_two_layers_of_one_name_become_two_images(opened):
+    opened.new("cells")
+    assert opened.add(layer(), "YX") == "cells"
+    assert opened.add(layer(), "YX") == "cells-2"
+
+
+def test_another_number_of_channels_is_refused_in_words(opened):
+    opened.new("cells")
+    opened.add(layer(), "YX")
+    with pytest.raises(ImageError, match="channel"):
+        opened.add(layer((3, 30, 40), name="stain"), "CYX")
+
+
+@pytest.mark.parametrize(("shape", "axes"), [((30, 40), "YX"), ((4, 30, 40), "ZYX"), ((2, 4, 30, 40), "CZYX")])
+def test_an_image_comes_back_from_the_project_as_it_was(opened, shape, axes):
+    image = layer(shape, scale=np.arange(1.0, 1 + len(shape)), units=["um"] * len(shape))
+    opened.new("cells")
+    name = opened.add(image, axes)
+    stored = opened.project.images[name]
+    pixels = SourcePixels(stored)
+    assert pixels.axes == axes
+    np.testing.assert_array_equal(np.asarray(pixels), image.data)
+    np.testing.assert_array_equal(pixels[..., 3:9, 1], image.data[..., 3:9, 1])
+    assert stored.source.pixel_size["X"] == (float(len(shape)), "µm")
+
+
+def test_colours_come_back_as_colours(opened):
+    pixels = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
+    opened.new("tissue")
+    name = opened.add(Image(pixels, rgb=True, name="tissue"), "YXC")
+    stored = opened.project.images[name]
+    source = SourcePixels(stored)
+    assert source.rgb
+    np.testing.assert_array_equal(np.asarray(source), pixels)
+
+
+def test_opening_something_else_keeps_the_open_project(opened, tmp_path):
+    opened.new("cells")
+    project = opened.project
+    with pytest.raises(ProjectError):
+        opened.open(tmp_path)
+    assert opened.project is project
+
+
+def test_the_default_place_is_the_users_data_folder():
+    assert "napari-weakseg" in str(Desk().root)
