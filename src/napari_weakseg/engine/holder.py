@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -83,19 +84,27 @@ class Holder:
         self._saved_steps = self.trainer.steps
         return True
 
-    def at_hand(self) -> TrainerProtocol:
+    def at_hand(self, *, prepared: bool = False) -> TrainerProtocol:
         """Give a trainer that can predict: the one in use, or one made and loaded now.
+
+        Parameters
+        ----------
+        prepared : bool
+            It has to know the marks as well, as growing does.
 
         Raises
         ------
         TrainingError
             Where nothing has been learned yet.
         """
-        if self.trainer is not None and self.trainer.steps > 0:
+        if self.trainer is not None and self.trainer.steps > 0 and (self.prepared or not prepared):
             return self.trainer
-        if self.trainer is None:
+        if self.trainer is None or not self.prepared:
             for path in self.usable:
-                self.make()
+                trainer = self.make()
+                if prepared:
+                    deque(trainer.prepare(), maxlen=0)
+                    self.prepared = True
                 if self.load(path) and self.trainer is not None:
                     return self.trainer
             self.release()

@@ -70,7 +70,7 @@ class Showing:
     def answer(self, request: Request) -> None:
         """Meet a request, or say why not."""
         try:
-            self._holder.at_hand()
+            self._holder.at_hand(prepared=isinstance(request, Grow))
             if isinstance(request, Grow):
                 self._post(self._grow(request))
             else:
