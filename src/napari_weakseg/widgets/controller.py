@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QCoreApplication, QObject, QTimer
@@ -80,6 +79,7 @@ class Controller(QObject):
         panel.settings.value_changed.connect(self._on_settings)
         self.marking.classes_changed.connect(self._on_classes)
         self.marking.facts_changed.connect(self._on_marks)
+        self.marking.class_picked.connect(self.accepting.stop_clicking)
         bench.project_changed.connect(self._on_project)
         bench.current_changed.connect(self._on_current)
         bench.marks_changed.connect(self._on_marks)
@@ -107,9 +107,8 @@ class Controller(QObject):
         ]
 
     def _key_actions(self) -> dict[str, Callable[[Any], Any]]:
-        digits = {str(i): partial(_pick, self.marking, i) for i in range(1, 10)}
         return {
-            **digits,
+            **{str(class_id): _picker(self.marking, class_id) for class_id in range(1, 10)},
             "T": lambda _: self.toggle(),
             "Shift-T": lambda _: self.do(Action.STOP),
             "A": lambda _: self.accepting.accept_object(),
@@ -321,5 +320,10 @@ def _single_shot(parent: QObject, milliseconds: int, call: Callable[[], None]) -
     return timer
 
 
-def _pick(marking: Marking, class_id: int, _: object) -> None:
-    marking.pick(class_id)
+def _picker(marking: Marking, class_id: int) -> Callable[[Any], None]:
+    """Make what a number key does; napari asks for the name of such a function, which a partial has not."""
+
+    def pick(_: Any) -> None:
+        marking.pick(class_id)
+
+    return pick

@@ -29,6 +29,7 @@ class Marking(QObject):
     """
 
     classes_changed = Signal()  # one was added or removed: a network in training no longer fits
+    class_picked = Signal()
     facts_changed = Signal(str)  # coverage or a tag of this image changed
 
     def __init__(
@@ -83,6 +84,7 @@ class Marking(QObject):
         """Paint with a class."""
         canvas, project = self._bench.current, self._bench.desk.project
         if canvas is not None and project is not None and class_id <= len(project.classes):
+            self.class_picked.emit()
             canvas.pick_class(class_id)
             self._table.set_picked(class_id)
 

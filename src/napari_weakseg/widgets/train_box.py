@@ -31,7 +31,7 @@ class TrainBox(QWidget):
         self.busy.setRange(0, 0)
         self.busy.setTextVisible(False)
         self.busy.setFixedHeight(6)
-        self.device = QLabel("", self)
+        self.device = QLabel("Learns on the graphics card if it can be used, otherwise on the processor.", self)
         self.device.setWordWrap(True)
         self.device.setToolTip("What the network runs on")
         self.curve = CurveView(self)

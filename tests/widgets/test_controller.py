@@ -1,0 +1,364 @@
+"""The whole panel on a viewer model: no window, no OpenGL, a trainer without a network."""
+
+import numpy as np
+import pytest
+from conftest import two_discs
+
+from napari_weakseg.core.errors import StorageError
+from napari_weakseg.core.project import Project
+from napari_weakseg.core.project_image import ProjectImage
+from napari_weakseg.engine.messages import Phase
+from napari_weakseg.widgets.desk import annotation_of
+from napari_weakseg.widgets.overlay import Role
+
+
+def painted(panel, name="cells"):
+    """What is on disk, read by another reader than the window's."""
+    return annotation_of(panel.controller.bench.desk.project.images[name])
+
+
+@pytest.fixture
+def ready(qtbot, viewer, panel):
+    """Panel with an image chosen."""
+    viewer.add_image(two_discs(), name="cells")
+    qtbot.waitUntil(lambda: panel.controller.bench.current is not None)
+    return panel
+
+
+def mark_two_classes(panel):
+    layer = panel.controller.bench.current.annotation
+    layer.brush_size = 8
+    layer.paint((30, 35), 2)
+    layer.paint((80, 20), 1)
+    return layer
+
+
+@pytest.fixture
+def training(qtbot, ready):
+    mark_two_classes(ready)
+    qtbot.waitUntil(lambda: ready.controller.link.phase is Phase.TRAINING, timeout=20_000)
+    return ready
+
+
+def test_the_panel_opens_before_there_is_anything(panel):
+    assert panel.controller.bench.current is None
+    assert not panel.train_box.train.isEnabled()
+    assert "Open an image" in panel.image_box.words.text()
+
+
+def test_the_panel_opens_on_what_is_in_the_viewer(qtbot, viewer, make_panel):
+    viewer.add_image(two_discs(), name="first")
+    viewer.add_labels(np.zeros((96, 128), int), name="mine")
+    panel = make_panel()
+    assert panel.controller.bench.current.image.name == "first"
+    assert [layer.name for layer in viewer.layers] == ["first", "mine", "prediction", "grown", "annotation"]
+    assert viewer.layers.selection.active.name == "annotation"
+    assert panel.image_box.words.text() == "96 × 128 pixels"
+
+
+def test_training_starts_by_itself_when_two_classes_are_marked(qtbot, ready):
+    layer = ready.controller.bench.current.annotation
+    layer.paint((30, 35), 2)
+    qtbot.waitUntil(lambda: painted(ready).any())
+    assert ready.controller.link.phase is Phase.IDLE
+    layer.paint((80, 20), 1)
+    qtbot.waitUntil(lambda: ready.controller.link.phase is Phase.TRAINING, timeout=20_000)
+    qtbot.waitUntil(lambda: "Learning from 1 blob" in ready.train_box.progress.text(), timeout=10_000)
+    assert ready.train_box.device.text() == "Learning on a pretend device, 1 core"
+    qtbot.waitUntil(lambda: len(ready.train_box.curve.value()[0]) > 1, timeout=10_000)
+
+
+def test_the_tick_box_keeps_training_from_starting_by_itself(qtbot, ready):
+    ready.train_box.auto.setChecked(False)
+    mark_two_classes(ready)
+    qtbot.waitUntil(lambda: painted(ready).any())
+    qtbot.wait(100)
+    assert ready.controller.link.phase is Phase.IDLE
+    ready.train_box.auto.setChecked(True)
+    qtbot.waitUntil(lambda: ready.controller.link.phase is Phase.TRAINING, timeout=20_000)
+
+
+def test_the_prediction_appears_in_the_layer_that_was_there_before(qtbot, training):
+    canvas = training.controller.bench.current
+    data = canvas.layers[Role.PREDICTION].data
+    qtbot.waitUntil(lambda: (data == 2).sum() > 1500, timeout=20_000)
+    assert canvas.layers[Role.PREDICTION].data is data
+    assert data[30, 35] == 2
+    assert data[60, 90] == 2
+    assert data[5, 5] == 1
+    qtbot.waitUntil(lambda: canvas.layers[Role.GROWN].data[30, 35] == 2, timeout=10_000)
+    assert training.accept_box.grown.isEnabled()
+
+
+def test_an_undo_reaches_the_engine(qtbot, training, trainers):
+    layer = training.controller.bench.current.annotation
+    qtbot.waitUntil(lambda: painted(training)[30, 35] == 2)
+    layer.paint((60, 90), 2)
+    qtbot.waitUntil(lambda: painted(training)[60, 90] == 2)
+    qtbot.waitUntil(lambda: len(trainers[-1].changed) > 0, timeout=10_000)
+    before = len(trainers[-1].changed)
+    layer.undo()
+    qtbot.waitUntil(lambda: painted(training)[60, 90] == 0)
+    qtbot.waitUntil(lambda: len(trainers[-1].changed) > before, timeout=10_000)
+
+
+def test_accepting_everything_grown_can_be_undone_and_is_on_disk(qtbot, training):
+    canvas = training.controller.bench.current
+    qtbot.waitUntil(lambda: (canvas.layers[Role.GROWN].data == 2).any(), timeout=10_000)
+    before = int((painted(training) == 2).sum())
+    training.accept_box.grown.click()
+    qtbot.waitUntil(lambda: (painted(training) == 2).sum() > before)
+    canvas.annotation.undo()
+    qtbot.waitUntil(lambda: (painted(training) == 2).sum() == before)
+
+
+def test_pause_resume_and_stop_follow_the_buttons(qtbot, training):
+    box, link = training.train_box, training.controller.link
+    box.pause.click()
+    qtbot.waitUntil(lambda: link.phase is Phase.PAUSED, timeout=5_000)
+    assert box.pause.text() == "Resume"
+    box.pause.click()
+    qtbot.waitUntil(lambda: link.phase is Phase.TRAINING, timeout=5_000)
+    box.stop.click()
+    qtbot.waitUntil(lambda: link.phase is Phase.IDLE, timeout=5_000)
+    assert box.train.isEnabled()
+    training.controller.bench.current.annotation.paint((60, 90), 2)
+    qtbot.waitUntil(lambda: painted(training)[60, 90] == 2)
+    qtbot.wait(200)
+    assert link.phase is Phase.IDLE  # stopped by hand: a stroke does not start it again
+
+
+def test_a_failure_is_told_and_training_starts_again(qtbot, training, trainers):
+    trainers[-1].fail_with = RuntimeError("boom")
+    qtbot.waitUntil(lambda: "failed" in training.notices.value(), timeout=10_000)
+    qtbot.waitUntil(lambda: training.train_box.train.isEnabled())
+    training.notices.press("failed")
+    qtbot.waitUntil(lambda: training.controller.link.phase is Phase.TRAINING, timeout=20_000)
+    assert "failed" not in training.notices.value()
+
+
+def test_classes_are_added_renamed_recoloured_and_removed(qtbot, ready):
+    table, bench = ready.class_table, ready.controller.bench
+    table.add_button.click()
+    assert [row.name for row in table.value()] == ["background", "object", "object 2"]
+    assert bench.current.annotation.selected_label == 3
+    table.renamed.emit(3, "debris")
+    table.recolored.emit(3, "#ff0000")
+    assert bench.desk.project.classes.names == ("background", "object", "debris")
+    np.testing.assert_allclose(bench.current.annotation.get_color(3)[:3], (1, 0, 0))
+    bench.current.annotation.paint((10, 10), 3)
+    qtbot.waitUntil(lambda: table.value()[2].painted > 0)
+    table.remove_button.click()
+    assert len(table.value()) == 3  # in use
+    bench.current.annotation.undo()
+    qtbot.waitUntil(lambda: table.value()[2].painted == 0)
+    table.remove_button.click()
+    assert len(table.value()) == 2
+    table.remove_button.click()
+    assert len(table.value()) == 2  # two are the fewest
+
+
+def test_a_name_that_is_taken_is_refused_and_the_old_one_shown(ready):
+    ready.class_table.renamed.emit(2, "background")
+    assert ready.class_table.value()[1].name == "object"
+
+
+def test_coverage_and_tags_reach_the_project(ready):
+    ready.class_table.coverage_changed.emit(2, "all objects")
+    ready.class_table.tag_changed.emit(1, True)
+    image = ready.controller.bench.image
+    assert image.annotations.coverage_of(2) == "all objects"
+    assert image.annotations.tags == {1: True}
+    assert ready.class_table.value()[1].coverage == "all objects"
+    assert ready.class_table.value()[0].tag is True
+
+
+def test_contradicting_facts_are_shown_with_a_way_there(qtbot, training):
+    training.class_table.tag_changed.emit(2, False)  # but it is painted
+    qtbot.waitUntil(lambda: "conflict" in training.notices.value(), timeout=10_000)
+    training.notices.press("conflict")
+    center = training.controller.viewer.scene.camera.center[-2:]
+    np.testing.assert_allclose(center, (30, 35), atol=6)
+    training.class_table.tag_changed.emit(2, None)
+    qtbot.waitUntil(lambda: "conflict" not in training.notices.value(), timeout=10_000)
+
+
+def test_a_label_that_is_no_class_is_told_until_the_class_exists(qtbot, ready):
+    ready.controller.bench.current.annotation.paint((30, 35), 3)
+    qtbot.waitUntil(lambda: "stray" in ready.notices.value())
+    assert not painted(ready).any()
+    ready.class_table.add_button.click()
+    qtbot.waitUntil(lambda: "stray" not in ready.notices.value())
+    assert (painted(ready) == 3).any()
+
+
+def test_removed_layers_lose_nothing_and_come_back(qtbot, viewer, training):
+    canvas = training.controller.bench.current
+    canvas.annotation.paint((60, 90), 2)
+    viewer.layers.remove(canvas.annotation)
+    viewer.layers.remove(canvas.image)
+    qtbot.waitUntil(lambda: "removed" in training.notices.value())
+    qtbot.waitUntil(lambda: painted(training)[60, 90] == 2)
+    assert training.controller.link.phase is Phase.TRAINING
+    training.notices.press("removed")
+    assert canvas.annotation in viewer.layers
+    assert canvas.image in viewer.layers
+    assert canvas.annotation.data[60, 90] == 2
+
+
+def test_renaming_layers_while_training_changes_nothing(qtbot, viewer, training):
+    canvas = training.controller.bench.current
+    canvas.annotation.name, canvas.image.name = "my marks", "field 7"
+    qtbot.waitUntil(lambda: training.image_box.images.currentText() == "field 7")
+    canvas.annotation.paint((60, 90), 2)
+    qtbot.waitUntil(lambda: painted(training)[60, 90] == 2)
+    assert training.controller.link.phase is Phase.TRAINING
+
+
+def test_a_full_disk_is_told_and_saved_again_by_a_button(qtbot, ready, monkeypatch):
+    def refuse(self, labels, *, start=None):
+        raise StorageError("The disk is full.", "Make room.")
+
+    monkeypatch.setattr(ProjectImage, "paint", refuse)
+    ready.controller.bench.current.annotation.paint((30, 35), 2)
+    qtbot.waitUntil(lambda: "unsaved" in ready.notices.value())
+    assert "disk is full" in ready.notices.value()["unsaved"]
+    monkeypatch.undo()
+    ready.notices.press("unsaved")
+    assert "unsaved" not in ready.notices.value()
+
+
+def test_an_image_without_numbers_is_told_in_words(qtbot, viewer, panel):
+    pixels = two_discs()
+    pixels[:10] = np.nan
+    viewer.add_image(pixels, name="gaps")
+    qtbot.waitUntil(lambda: "notes" in panel.notices.value())
+    assert "no number" in panel.notices.value()["notes"]
+
+
+def test_axes_can_be_changed_until_something_is_painted(qtbot, viewer, panel):
+    viewer.add_image(np.random.default_rng(0).random((3, 40, 50), np.float32), name="three")
+    qtbot.waitUntil(lambda: panel.controller.bench.current is not None)
+    assert "is that right?" in panel.image_box.words.text()
+    assert panel.controller.bench.current.axes == "CYX"
+    panel.image_box.axes_changed.emit("ZYX")
+    canvas = panel.controller.bench.current
+    assert canvas.axes == "ZYX"
+    assert canvas.annotation.data.shape == (3, 40, 50)
+    panel.image_box.ndim_changed.emit(3)
+    assert panel.controller.bench.desk.project.ndim == 3
+    assert len([layer for layer in viewer.layers if layer.name.startswith("annotation")]) == 1
+    panel.controller.bench.current.annotation.paint((0, 5, 5), 2)
+    qtbot.waitUntil(lambda: not panel.image_box.axes.isEnabled())
+
+
+def test_a_second_image_joins_the_project_and_is_shown_alone(qtbot, viewer, ready):
+    ready.controller.bench.current.annotation.paint((30, 35), 2)
+    qtbot.waitUntil(lambda: painted(ready).any())
+    first = ready.controller.bench.current
+    second = viewer.add_image(two_discs()[::-1], name="other")
+    qtbot.waitUntil(lambda: ready.image_box.images.count() == 2)
+    ready.image_box.chosen.emit(1)
+    bench = ready.controller.bench
+    assert bench.current.image is second
+    assert list(bench.desk.project.images) == ["cells", "other"]
+    assert not first.annotation.visible
+    ready.image_box.chosen.emit(0)
+    assert bench.current is first
+    assert first.annotation.visible
+
+
+def test_another_image_begins_anew_while_nothing_is_painted(qtbot, viewer, ready):
+    old = ready.controller.bench.desk.project.path
+    viewer.add_image(np.zeros((20, 30, 40), np.float32) + two_discs((30, 40)), name="stack")
+    qtbot.waitUntil(lambda: ready.image_box.images.count() == 2)
+    ready.image_box.chosen.emit(1)
+    assert ready.controller.bench.desk.project.path != old
+    assert not old.exists()
+    assert ready.controller.bench.current.annotation.data.shape == (20, 30, 40)
+
+
+def test_a_project_opens_with_its_image_marks_and_classes(qtbot, viewer, make_panel, tmp_path):
+    project = Project.create(tmp_path / "mine.weakseg", ["background", "cell", "debris"])
+    image = project.add_image(two_discs(), name="cells", axes="YX", pixel_size={"Y": (0.5, "µm"), "X": (0.5, "µm")})
+    image.paint(np.full((4, 4), 3, np.uint8), start=(10, 10))
+    project.close()
+    panel = make_panel()
+    panel.controller.projects.open(tmp_path / "mine.weakseg")
+    canvas = panel.controller.bench.current
+    assert canvas.image.name == "cells"
+    np.testing.assert_allclose(canvas.image.scale, (0.5, 0.5))
+    np.testing.assert_allclose(canvas.annotation.scale, (0.5, 0.5))
+    assert (canvas.annotation.data == 3).sum() == 16
+    assert [row.name for row in panel.class_table.value()] == ["background", "cell", "debris"]
+    assert "mine.weakseg" in panel.project_box.path.toolTip()
+
+
+def test_a_project_that_is_open_elsewhere_is_refused_in_words(qtbot, ready, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr("napari_weakseg.widgets.messages.warn", lambda *text: told.append(" ".join(text)))
+    (tmp_path / "nothing").mkdir()
+    ready.controller.projects.open(tmp_path / "nothing")
+    assert "no project" in told[0]
+    assert ready.controller.bench.current is not None
+
+
+def test_next_goes_to_a_slice_without_marks(qtbot, viewer, panel):
+    viewer.add_image(np.random.default_rng(0).random((8, 40, 50), np.float32), name="stack")
+    qtbot.waitUntil(lambda: panel.controller.bench.current is not None)
+    canvas = panel.controller.bench.current
+    here = canvas.frame[0]
+    canvas.annotation.data_setitem((np.array([here + 1]), np.array([5]), np.array([5])), 2)
+    qtbot.waitUntil(lambda: canvas.bridge.known[here + 1].any())
+    panel.controller.projects.go_next()
+    assert canvas.frame == (here + 2,)
+
+
+def test_keys_are_there_only_while_the_panel_is_open(qtbot, viewer, ready):
+    from app_model.types import KeyCode
+
+    ready.controller.set_docked(True)
+    canvas = ready.controller.bench.current
+    assert KeyCode.KeyT in [key.parts[0].key for key in viewer.keymap]
+    digit = next(call for key, call in canvas.annotation.keymap.items() if str(key) == "1")
+    digit(canvas.annotation)
+    assert canvas.annotation.selected_label == 1
+    ready.close()
+    assert not viewer.keymap
+    assert not canvas.annotation.keymap
+
+
+def test_closing_hands_on_the_last_stroke_and_ends_the_thread(qtbot, training):
+    import threading
+
+    canvas = training.controller.bench.current
+    path = training.controller.bench.desk.project.path
+    canvas.annotation.paint((60, 90), 2)
+    training.close()
+    assert not [t for t in threading.enumerate() if t.name == "weakseg-engine"]
+    with Project.open(path) as project:
+        assert annotation_of(project.images["cells"])[60, 90] == 2
+    canvas.annotation.paint((10, 10), 2)  # nobody listens any more
+
+
+def test_closing_twice_and_acting_afterwards_does_no_harm(ready):
+    ready.close()
+    ready.controller.close()
+    ready.controller.do("train")
+    ready.train_box.train.click()
+
+
+def test_settings_are_saved_with_the_project(ready):
+    box = ready.settings
+    box.orientation.setCurrentIndex(1)
+    box.orientation.activated.emit(1)
+    assert ready.controller.bench.desk.project.config.orientation == "fixed"
+
+
+def test_holding_a_key_hides_what_the_machine_shows(ready):
+    canvas = ready.controller.bench.current
+    hold = ready.controller._hold_to_hide(None)
+    next(hold)
+    assert not any(layer.visible for layer in canvas.results())
+    assert next(hold, None) is None
+    assert all(layer.visible for layer in canvas.results())
