@@ -31,6 +31,7 @@ from napari_weakseg.engine.messages import (
     Grown,
     GrownPreview,
     Pause,
+    Phase,
     Predict,
     Predicted,
     Preview,
@@ -146,6 +147,8 @@ class Session:
         """
         if seconds is None and steps is None:
             raise TrainingError("How long to train is not given.", "Give seconds=… or steps=….")
+        if self.status.phase is Phase.CLOSED:
+            raise TrainingError("The session is closed.", "Open the project in a new session.")
         run_id = next(self._ids)
         self._ended[run_id] = None
         self._last_failure = None

@@ -1,5 +1,6 @@
 """Training in plain words: how much is learned from, and whether it still helps to wait."""
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -164,7 +165,9 @@ def _joined(regions: Sequence[Region], ndim: int) -> list[Region]:
     """Bounding box of the regions of each frame; the regions themselves where that would be large."""
     frames: dict[tuple[int, ...], list[Region]] = {}
     for region in regions:
-        frames.setdefault(tuple(s.start for s in region[:-ndim]), []).append(region)
+        for frame in itertools.product(*(range(s.start, s.stop) for s in region[:-ndim])):
+            part = tuple(slice(i, i + 1) for i in frame) + region[-ndim:]
+            frames.setdefault(frame, []).append(part)
     joined: list[Region] = []
     for parts in frames.values():
         axes = list(zip(*parts, strict=True))

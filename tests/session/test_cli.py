@@ -1,0 +1,163 @@
+"""The command line, with the trainer of the tests."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner
+
+from napari_weakseg import session as session_module
+from napari_weakseg.cli import app
+from napari_weakseg.core.project import Project
+
+SHAPE = (6, 8)  # what the trainer of the tests predicts
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, fake_trainer):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(session_module, "trainer_factory", lambda *args, **kwargs: fake_trainer)
+
+    def run(*args, code=0):
+        result = CliRunner().invoke(app, [str(a) for a in args])
+        assert result.exit_code == code, (result.output, result.exception)
+        return result
+
+    return run
+
+
+@pytest.fixture
+def project(run, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("a", "b"):
+        tifffile.imwrite(images / f"{name}.tif", np.random.default_rng(0).random(SHAPE).astype(np.float32))
+    run("new", "p.weakseg", "--classes", "background, cell")
+    run("add", "p.weakseg", "images")
+    return tmp_path / "p.weakseg"
+
+
+def _labels(path, value=2):
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[2:4, 2:6] = value
+    tifffile.imwrite(path, labels)
+    return path
+
+
+def test_from_a_new_project_to_a_score(run, project, tmp_path):
+    run("annotate", "p.weakseg", "a", _labels(tmp_path / "a_labels.tif"))
+    trained = json.loads(run("train", "p.weakseg", "--steps", "3", "--json").stdout)
+    assert trained["step"] == 3
+    assert json.loads(run("train", "p.weakseg", "--seconds", "0.05", "--json").stdout)["step"] > 3
+    run("predict", "p.weakseg", "--out", "labels", "--probabilities")
+    assert (tifffile.imread(tmp_path / "labels" / "a.tif") == 2).all()
+    assert tifffile.imread(tmp_path / "labels" / "b_probabilities.tif").shape == (2, *SHAPE)
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    _labels(masks / "a.tif")
+    scores = json.loads(run("evaluate", "p.weakseg", "masks", "--json").stdout)
+    assert scores["a"]["cell"]["iou"] == pytest.approx(8 / 48)
+    assert "Dice" in run("evaluate", "p.weakseg", masks / "a.tif", "--zero", "unknown").stdout
+    info = json.loads(run("info", "p.weakseg", "--json").stdout)
+    assert (info["marks"], info["classes"], list(info["images"])) == (1, ["background", "cell"], ["a", "b"])
+    assert info["learned_steps"] > 3
+    assert "cell 8 px" in run("info", "p.weakseg").stdout
+
+
+def test_a_folder_of_other_images_is_predicted_and_not_kept(run, project, tmp_path):
+    run("train", "p.weakseg", "--steps", "1")
+    other = tmp_path / "other"
+    other.mkdir()
+    tifffile.imwrite(other / "c.tif", np.ones(SHAPE, np.float32))
+    written = json.loads(run("predict", "p.weakseg", "other", "a", "images/b.tif", "--json").stdout)
+    assert list(written) == ["c", "a", "b"]
+    with Project.open(project) as opened:
+        assert list(opened.images) == ["a", "b"]
+
+
+def test_exact_masks_say_what_is_background_too(run, project, tmp_path):
+    run("annotate", "p.weakseg", "a", _labels(tmp_path / "m.tif", 255), "--as-class", "cell", "--coverage", "exact")
+    with Project.open(project) as opened:
+        knowledge = opened.images["a"].knowledge(())
+        assert not knowledge.conflicts.any()
+        assert (knowledge.certain > 0).all()
+        np.testing.assert_array_equal(opened.images["a"].annotations.labels[...][2:4, 2:6], 2)
+
+
+def test_object_numbers_are_kept(run, project, tmp_path):
+    labels = np.zeros(SHAPE, np.uint16)
+    labels[1:3, 1:3], labels[1:3, 3:5] = 300, 301
+    tifffile.imwrite(tmp_path / "o.tif", labels)
+    run("annotate", "p.weakseg", "a", "o.tif", "--as-class", "cell", "--objects", "--coverage", "all objects")
+    assert json.loads(run("info", "p.weakseg", "--json").stdout)["marks"] == 2
+    run("annotate", "p.weakseg", "a", "o.tif", "--objects", code=2)
+
+
+def test_export_writes_what_was_asked_for(run, project, tmp_path):
+    run("annotate", "p.weakseg", "a", _labels(tmp_path / "l.tif"))
+    run("export", "p.weakseg", "--out", "said")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "said" / "a.tif"), tifffile.imread(tmp_path / "l.tif"))
+    run("train", "p.weakseg", "--steps", "1")
+    run("export", "p.weakseg", "--out", "found", "--what", "prediction")
+    run("export", "p.weakseg", "--out", "grown", "--what", "grown")
+    assert set(np.unique(tifffile.imread(tmp_path / "found" / "a.tif"))) == {2}
+    assert set(np.unique(tifffile.imread(tmp_path / "grown" / "a.tif"))) == {0}  # the fake grows background
+
+
+def test_mistakes_of_the_person_are_told_on_stderr(run, project, tmp_path):
+    for args, words in [
+        (("info", "nowhere.weakseg"), "nowhere"),
+        (("predict", "p.weakseg"), "Nothing has been learned yet"),
+        (("predict", "p.weakseg", "nowhere.tif"), "does not exist"),
+        (("annotate", "p.weakseg", "c", "l.tif"), "no image “c”"),
+        (("annotate", "p.weakseg", "a", _labels(tmp_path / "n.tif", 9)), "number 9"),
+        (("evaluate", "p.weakseg", _labels(tmp_path / "unknown_name.tif")), "No mask"),
+        (("new", "p.weakseg", "--classes", "background,cell"), "p.weakseg"),
+    ]:
+        result = run(*args, code=1)
+        assert words in result.stderr.replace("\n", " ")
+        assert "Traceback" not in result.output
+        assert not result.stdout
+
+
+def test_a_mask_of_another_size_is_refused(run, project, tmp_path):
+    tifffile.imwrite(tmp_path / "small.tif", np.ones((3, 3), np.uint8))
+    assert "6 × 8" in run("annotate", "p.weakseg", "a", "small.tif", code=1).stderr
+
+
+def test_wrong_usage_is_2(run):
+    run("train", code=2)
+    run("fly", code=2)
+    run("new", "x.weakseg", code=2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for child processes")
+def test_ctrl_c_saves_and_is_130(project, tmp_path):
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from conftest import FakeTrainer
+from napari_weakseg import cli, session
+FakeTrainer.made = []
+class Telling(FakeTrainer):
+    def step(self):
+        super().step()
+        if self.steps == 3:
+            print("learning", flush=True)
+session.trainer_factory = lambda *args, **kwargs: Telling
+sys.argv = ["napari-weakseg", "train", {str(project)!r}, "--seconds", "60"]
+cli.main()
+"""
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline().strip() == "learning"
+    child.send_signal(signal.SIGINT)
+    _, told = child.communicate(timeout=30)
+    assert child.returncode == 130, told
+    assert "saved" in told
+    assert list((project / "checkpoints").glob("0*"))
