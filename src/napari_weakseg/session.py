@@ -6,6 +6,7 @@ timer.
 
 import itertools
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
@@ -103,6 +104,7 @@ class Session:
     ) -> None:
         self.project = project
         self._mailbox = Mailbox()
+        self._fetched: deque[Event] = deque()
         self._ids = itertools.count(1)
         self._awaited: dict[int, _Answer | None] = {}
         self._ended: dict[int, Finished | None] = {}
@@ -334,7 +336,9 @@ class Session:
 
     def poll(self) -> None:
         """Fetch what the engine has to say and emit it as signals, in this thread."""
-        for event in self._mailbox.drain():
+        self._fetched.extend(self._mailbox.drain())
+        while self._fetched:  # what an error or Ctrl-C in a slot leaves here is emitted by the next call
+            event = self._fetched.popleft()
             self._note(event)
             _emit(self, event)
 

@@ -97,6 +97,22 @@ def test_signals_are_emitted_by_poll_in_the_callers_thread(session):
     assert threads == {threading.main_thread()}
 
 
+def test_what_an_error_in_a_slot_left_over_is_emitted_next_time(session):
+    def fail(event):
+        raise ValueError("in a slot")
+
+    phases = []
+    session.state_changed.connect(fail)
+    session.start(steps=1)
+    time.sleep(0.2)
+    with pytest.raises(Exception, match="in a slot"):
+        session.poll()
+    session.state_changed.disconnect(fail)
+    session.state_changed.connect(lambda event: phases.append(event.phase))
+    session.poll()
+    assert phases[-1] is Phase.IDLE
+
+
 def test_a_prediction_in_the_background(session):
     session.train(steps=1)
     got = []
@@ -110,8 +126,11 @@ def test_a_prediction_in_the_background(session):
 
 
 def test_ctrl_c_stops_saves_and_is_raised_again(session, project):
+    told = []
+
     def interrupt(progress):
-        if progress.step:
+        told.append(progress)
+        if len(told) == 1:
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
