@@ -65,9 +65,7 @@ class FakeTrainer:
         found: NDArray[np.uint8] = np.asarray(ids, np.uint8)[distance.argmin(0)]
         return found
 
-    def predict(
-        self, image: str, frame: tuple[int, ...], region: Any = None, *, first: Any = None
-    ) -> Iterator[Tile]:
+    def predict(self, image: str, frame: tuple[int, ...], region: Any = None, *, first: Any = None) -> Iterator[Tile]:
         shape = self.project.images[image].label_shape[-self.project.ndim :]
         region = region or tuple(slice(0, n) for n in shape)
         *outer, rows, columns = region
@@ -86,9 +84,7 @@ class FakeTrainer:
         from scipy import ndimage
 
         item = self.project.images[image]
-        painted = item.annotations.labels[item.frame_region(frame)].reshape(
-            item.label_shape[-self.project.ndim :]
-        )
+        painted = item.annotations.labels[item.frame_region(frame)].reshape(item.label_shape[-self.project.ndim :])
         out = np.zeros(painted.shape, np.uint8)
         for class_id in self.project.classes.ids[1:]:
             out[ndimage.binary_dilation(painted == class_id, iterations=4)] = class_id

@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 import napari
-from conftest import two_discs
 from mouse import Hand
 from qtpy.QtCore import QTimer
 
+from conftest import two_discs
 from napari_weakseg.widgets.desk import Desk
 from napari_weakseg.widgets.panel import WeaksegPanel
 

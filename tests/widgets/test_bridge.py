@@ -31,9 +31,7 @@ def make(shape=(40, 50), axes="YX", n_classes=3):
     layer = Labels(np.zeros(place.shape, np.uint8))
     disk = Disk(place.label_shape)
     known = np.zeros(place.label_shape, np.uint8)
-    bridge = LayerBridge(
-        layer, place, disk.write, known=known, n_classes=n_classes, on_touched=disk.touch
-    )
+    bridge = LayerBridge(layer, place, disk.write, known=known, painted=[], n_classes=n_classes, on_touched=disk.touch)
     return layer, bridge, disk
 
 

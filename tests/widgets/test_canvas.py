@@ -36,6 +36,7 @@ def open_canvas(viewer):
             spatial_ndim=ndim,
             colors=COLORS,
             known=disk.copy(),
+            painted=[tuple(slice(0, n) for n in disk.shape)],
             write=write,
             on_touched=lambda: None,
             on_removed=lambda name: opened.append(name),

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from conftest import two_discs
 
+from conftest import two_discs
 from napari_weakseg.core.errors import StorageError
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
@@ -312,6 +312,39 @@ def test_next_goes_to_a_slice_without_marks(qtbot, viewer, panel):
     qtbot.waitUntil(lambda: canvas.bridge.known[here + 1].any())
     panel.controller.projects.go_next()
     assert canvas.frame == (here + 2,)
+
+
+def test_a_volume_is_learned_as_a_volume(qtbot, viewer, panel):
+    viewer.add_image(np.stack([two_discs()] * 4), name="cells")
+    qtbot.waitUntil(lambda: panel.controller.bench.current is not None)
+    assert panel.controller.bench.current.axes == "CYX"  # four planes could be anything
+    panel.image_box.axes_changed.emit("ZYX")
+    panel.image_box.ndim_changed.emit(3)
+    layer = panel.controller.bench.current.annotation
+    layer.paint((2, 30, 35), 2)
+    layer.paint((1, 80, 20), 1)
+    qtbot.waitUntil(lambda: panel.controller.link.phase is Phase.TRAINING, timeout=20_000)
+    prediction = panel.controller.bench.current.layers[Role.PREDICTION].data
+    shown = panel.controller.bench.current.shown[0].start
+    qtbot.waitUntil(lambda: prediction[shown, 60, 90] == 2, timeout=20_000)
+
+
+def test_a_large_image_is_taken_in_without_stopping_the_window(qtbot, viewer, panel):
+    pixels = np.zeros((1400, 1400), np.float32)
+    pixels[:96, :128] = two_discs()
+    viewer.add_image(pixels, name="cells")
+    qtbot.waitUntil(lambda: "Taking “cells”" in panel.train_box.progress.text())
+    assert not panel.train_box.train.isEnabled()
+    qtbot.waitUntil(lambda: panel.controller.bench.current is not None, timeout=20_000)
+    panel.controller.bench.current.annotation.paint((30, 35), 2)
+    qtbot.waitUntil(lambda: painted(panel).any())
+
+
+def test_closing_while_a_large_image_is_taken_in_does_no_harm(qtbot, viewer, panel):
+    viewer.add_image(np.random.default_rng(0).random((1400, 1400), np.float32), name="cells")
+    qtbot.waitUntil(lambda: bool(panel.controller.bench.busy))
+    panel.close()
+    assert panel.controller.bench.desk.project is None
 
 
 def test_keys_are_there_only_while_the_panel_is_open(qtbot, viewer, ready):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import two_discs
 from qtpy.QtCore import Qt
 
+from conftest import two_discs
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.messages import Phase

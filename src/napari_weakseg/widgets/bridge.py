@@ -35,6 +35,8 @@ class LayerBridge:
         Stores a block; may raise, and the block is then tried again at the next :meth:`flush`.
     known : uint8 (*label_shape)
         What the project holds at this moment; kept as the copy to compare with.
+    painted : sequence of Region
+        Where that is not 0, so that a large image need not be read for it.
     n_classes : int
         Ids above it are held back; change the attribute and call :meth:`touch` when the class table changes.
     on_touched : callable
@@ -55,6 +57,7 @@ class LayerBridge:
         write: Write,
         *,
         known: NDArray[np.uint8],
+        painted: Sequence[Region],
         n_classes: int,
         on_touched: Callable[[], None],
     ) -> None:
@@ -65,7 +68,9 @@ class LayerBridge:
         self._place = place
         self._write = write
         self._known = known
-        self.counts = _count(known)
+        self.counts = np.zeros(256, np.int64)
+        for region in painted:
+            self.counts += _count(known[region])
         self._on_touched = on_touched
         self._sweep: Iterator[Region] | None = None
         self._touched = False

@@ -19,6 +19,7 @@ from napari_weakseg.widgets.overlay import (
     paint_colors,
     placement,
 )
+from napari_weakseg.widgets.pace import Pace
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -45,6 +46,8 @@ class ImageCanvas:
         One for each class.
     known : uint8 (*label_shape)
         The annotation as the project holds it.
+    painted : sequence of Region
+        Where that is not 0.
     write : callable
         Stores a changed block in the project.
     on_touched, on_removed : callable
@@ -61,6 +64,7 @@ class ImageCanvas:
         spatial_ndim: int,
         colors: Sequence[str],
         known: NDArray[np.uint8],
+        painted: Sequence[Region],
         write: Write,
         on_touched: Callable[[], None],
         on_removed: Callable[[str], None],
@@ -74,12 +78,20 @@ class ImageCanvas:
         self.layers: dict[Role, Labels] = {}
         self._stale: set[Role] = set()
         self._has_result = False
+        self._pace = Pace()
         data = {role: np.zeros(self.place.shape, np.uint8) for role in Role}
-        self.place.labels(data[Role.ANNOTATION])[...] = known
+        for region in painted:
+            self.place.labels(data[Role.ANNOTATION])[region] = known[region]
         for role in (Role.PREDICTION, Role.GROWN, Role.ANNOTATION):
             self._make(role, data[role])
         self.bridge = LayerBridge(
-            self.annotation, self.place, write, known=known, n_classes=len(colors), on_touched=on_touched
+            self.annotation,
+            self.place,
+            write,
+            known=known,
+            painted=painted,
+            n_classes=len(colors),
+            on_touched=on_touched,
         )
         for event in _FOLLOWED:
             getattr(image.events, event).connect(self._follow)
@@ -142,9 +154,7 @@ class ImageCanvas:
 
     # ---------------------------------------------------------------- tiles in
 
-    def show_block(
-        self, role: Role, frame: tuple[int, ...], start: Sequence[int], labels: NDArray[np.uint8]
-    ) -> None:
+    def show_block(self, role: Role, frame: tuple[int, ...], start: Sequence[int], labels: NDArray[np.uint8]) -> None:
         """Put a tile in its place; visible after :meth:`refresh`. The layer's data object stays the same."""
         target = self.place.labels(np.asarray(self.layers[role].data))
         target[block_index(frame, start, labels.shape)] = labels
@@ -153,12 +163,15 @@ class ImageCanvas:
             self._stale.add(role)
 
     def refresh(self) -> bool:
-        """Draw what :meth:`show_block` brought since the last call; returns whether there was anything."""
+        """Draw what :meth:`show_block` brought, if it is time to; returns whether anything was drawn."""
+        if not self._stale or not self._pace.due():
+            return False
         stale, self._stale = self._stale, set()
         for role in stale:
             if self.layers[role] in self.viewer.layers:
                 self.layers[role].refresh(extent=False, highlight=False)
-        return bool(stale)
+        self._pace.drawn()
+        return True
 
     def results(self) -> "list[Labels]":
         """Layers that show what the machine found."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QCoreApplication, QObject, QTimer
@@ -88,6 +89,7 @@ class Controller(QObject):
         link.progressed.connect(self._on_progress)
         link.failed.connect(self._on_failed)
         link.conflicts_changed.connect(self.projects.show_conflicts)
+        link.saved.connect(self._on_saved)
         link.polled.connect(self._on_polled)
         for emitter, slot in self._viewer_events():
             emitter.connect(slot)
@@ -171,6 +173,7 @@ class Controller(QObject):
     def _start(self) -> None:
         self.panel.notices.clear("failed")
         self.panel.train_box.curve.clear()
+        self.panel.train_box.curve.prepare()
         self.link.start()
 
     def _on_project(self) -> None:
@@ -260,6 +263,9 @@ class Controller(QObject):
         self.panel.notices.post("failed", f"{event.problem} {event.remedy}", "Try again", self.retry)
         messages.warn(event.problem, event.remedy, event.details)
         self._update()
+
+    def _on_saved(self, path: Path) -> None:
+        self.viewer.status = f"What was learned is saved in {path}"
 
     def retry(self) -> None:
         """Train again after a failure."""

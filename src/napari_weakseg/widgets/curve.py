@@ -39,11 +39,15 @@ class CurveView(QWidget):
         self._loss = _bounded([*self._loss, (seconds, loss)])
         if quality is not None:
             self._quality = _bounded([*self._quality, (seconds, quality)])
-        if self._plot is None:
-            self._build()
+        self.prepare()
         self._loss_curve.setData(*_columns(self._loss))
         self._quality_curve.setData(*_columns(self._quality))
         self._quality_view.setGeometry(self._plot.getPlotItem().vb.sceneBoundingRect())
+
+    def prepare(self) -> None:
+        """Make the empty plot, which takes a moment the first time."""
+        if self._plot is None:
+            self._build()
 
     def clear(self) -> None:
         """Forget all points."""

@@ -1,5 +1,6 @@
 """The three label layers over an image layer: how they are made, where they lie, their colours. No Qt."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ class Role(StrEnum):
 
 _OPACITY = {Role.PREDICTION: 0.4, Role.GROWN: 0.9, Role.ANNOTATION: 0.75}
 _CONTOUR_PX = {Role.PREDICTION: 0, Role.GROWN: 2, Role.ANNOTATION: 0}
+_CONTOUR_LIMIT_PX = 2_000_000  # outlines are computed anew with every refresh: 0.1 s for four million pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,10 @@ def make_layer(role: Role, data: NDArray[np.uint8], place: Placement, *, image: 
 
     metadata = {KEY: {"role": str(role), "image": image}}
     layer = Labels(data, name=name, metadata=metadata, opacity=_OPACITY[role], **place.settings)
-    layer.contour = _CONTOUR_PX[role]
+    if math.prod(place.label_shape[-2:]) <= _CONTOUR_LIMIT_PX:
+        layer.contour = _CONTOUR_PX[role]
+    elif role is Role.GROWN:
+        layer.opacity = _OPACITY[Role.PREDICTION]
     if role is Role.ANNOTATION:
         layer.brush_size = _brush_size(place.label_shape)
     else:

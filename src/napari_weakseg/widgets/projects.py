@@ -53,8 +53,7 @@ class Projects(QObject):
             (
                 i
                 for i, (name, layer) in enumerate(self._entries)
-                if current is not None
-                and (layer is current.image or (layer is None and name == current.name))
+                if current is not None and (layer is current.image or (layer is None and name == current.name))
             ),
             -1,
         )

@@ -1,5 +1,6 @@
 """The images of the project in the viewer: which one is annotated, and how its strokes reach the disk."""
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_weakseg.core.classes import ClassTable
-from napari_weakseg.core.errors import StorageError
+from napari_weakseg.core.errors import StorageError, WeaksegError
 from napari_weakseg.core.regions import Region
 from napari_weakseg.widgets.axes import Guess, choices, guess_axes
 from napari_weakseg.widgets.canvas import ImageCanvas
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 _FLUSH_MS = 120  # a stroke is handed on this long after the last change
 _SWEEP_MS = 10
-_BIG_BYTES = 150_000_000  # copied into the project in a thread of its own
+_BIG_BYTES = 4_000_000  # copied into the project in a thread of its own
+_IN_MEMORY_BYTES = 200_000_000  # read whole when an image of a project is shown
 
 
 class Workbench(QObject):
@@ -63,6 +65,7 @@ class Workbench(QObject):
         self.current: ImageCanvas | None = None
         self.guess = Guess("", True)
         self.busy = ""
+        self._closed = False
         self._wanted_ndim = 2
         self._thread = ThreadPoolExecutor(1, "weakseg-copy")
         self._flush_timer = QTimer(self)
@@ -110,6 +113,8 @@ class Workbench(QObject):
 
     def choose(self, layer: "Image") -> None:
         """Work on an image layer; it joins the project, or begins one."""
+        if self.busy:
+            return
         canvas = next((c for c in self.canvases.values() if c.image is layer), None)
         if canvas is not None:
             self._work_on(canvas)
@@ -130,11 +135,18 @@ class Workbench(QObject):
             self.desk.new(layer.name, ndim=ndim, classes=classes, config=config)
             self.project_changed.emit()
         self.guess = guess
-        if pixels_of(layer).size * pixels_of(layer).dtype.itemsize < _BIG_BYTES:
-            self._show(layer, guess.axes, self.desk.add(layer, guess.axes))
+        if _bytes_of(pixels_of(layer)) < _BIG_BYTES:
+            self._show(layer, guess.axes, self._take_in(layer, guess.axes))
             return
-        self._set_busy(f"Copying “{layer.name}” into the project …")
-        self._wait_for(self._thread.submit(self.desk.add, layer, guess.axes), layer, guess.axes)
+        self._set_busy(f"Taking “{layer.name}” into the project …")
+        self._wait_for(self._thread.submit(self._take_in, layer, guess.axes), layer, guess.axes)
+
+    def _take_in(self, layer: "Image", axes: str) -> str:
+        """Add an image and look through its values once; for a large one not in the window's thread."""
+        name = self.desk.add(layer, axes)
+        with suppress(WeaksegError):  # told when it is shown
+            _ = self.desk.open_project.images[name].source.notes
+        return name
 
     def open_image(self, name: str) -> None:
         """Show an image of the project that is not in the viewer yet, and work on it."""
@@ -152,7 +164,7 @@ class Workbench(QObject):
         if sizes:
             settings["scale"] = [sizes[axis][0] if axis in sizes else 1.0 for axis in own]
             settings["units"] = [sizes[axis][1] if axis in sizes else "pixel" for axis in own]
-        small = np.prod(pixels.shape) * pixels.dtype.itemsize < _BIG_BYTES
+        small = _bytes_of(pixels) < _IN_MEMORY_BYTES
         layer: Any = self.viewer.add_image(
             np.asarray(pixels) if small else pixels,
             name=name,
@@ -200,6 +212,7 @@ class Workbench(QObject):
             spatial_ndim=project.ndim,
             colors=project.classes.colors,
             known=annotation_of(project.images[name]),
+            painted=project.images[name].annotations.painted_region(),
             write=self._writer(name),
             on_touched=self._on_touched,
             on_removed=self.layer_removed.emit,
@@ -264,6 +277,7 @@ class Workbench(QObject):
 
     def close(self) -> None:
         """Hand everything on and let go of viewer and disk."""
+        self._closed = True
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._close_canvases(remove=False)
         self.desk.close()
@@ -283,12 +297,18 @@ class Workbench(QObject):
         self.busy_changed.emit(text)
 
     def _wait_for(self, copying: "Future[str]", layer: "Image", axes: str) -> None:
+        if self._closed:
+            return
         if not copying.done():
             QTimer.singleShot(100, lambda: self._wait_for(copying, layer, axes))
             return
         self._set_busy("")
         if self.desk.project is not None and layer in self.viewer.layers:
             self._guard(lambda: self._show(layer, axes, copying.result()))
+
+
+def _bytes_of(pixels: Any) -> int:
+    return int(math.prod(pixels.shape)) * int(np.dtype(pixels.dtype).itemsize)
 
 
 def stop_timer(timer: QTimer) -> None:
