@@ -70,6 +70,9 @@ class UNet(nn.Module):
        IEEE TIP 2021, arXiv:2005.13053.
     """
 
+    centre: Tensor
+    spread: Tensor
+
     def __init__(
         self, ndim: int, channels: int, classes: int, *, width: int = 32, depth: int = 3, filters: bool = True
     ) -> None:
@@ -82,7 +85,9 @@ class UNet(nn.Module):
         seen = channels + (self.bank.n_features if self.bank else 0)
         fine = max(8, width // 2)
         widths = [width * (2 + level) // 2 for level in range(depth + 1)]
-        self.pixel = nn.Sequential(norm(seen), conv(seen, fine, 1, bias=False), norm(fine), nn.SiLU())
+        self.register_buffer("centre", torch.zeros(seen, *[1] * ndim))
+        self.register_buffer("spread", torch.ones(seen, *[1] * ndim))
+        self.pixel = nn.Sequential(conv(seen, fine, 1, bias=False), norm(fine), nn.SiLU())
         self.shrink = conv(fine, widths[0], 2, stride=2)
         self.down = nn.ModuleList(
             _block(ndim, before, after)
@@ -108,9 +113,22 @@ class UNet(nn.Module):
         fine = trunk + self.residual(trunk)
         return Outputs(self.segment(fine), self.approximate(trunk), self.separate(fine), (*levels, fine))
 
+    @torch.no_grad()
+    def standardise(self, images: Sequence[Tensor]) -> None:
+        """Fix the scale of the input channels from some images, each (C, *S).
+
+        Once, before training: were it taken from every batch anew, brightness would lose its meaning.
+        """
+        seen = [self._seen(image[None])[0].flatten(1) for image in images]
+        values = torch.cat(seen, 1)
+        self.centre.copy_(values.mean(1).view_as(self.centre))
+        self.spread.copy_(values.std(1).clamp_min(1e-3).view_as(self.spread))
+
+    def _seen(self, image: Tensor) -> Tensor:
+        return image if self.bank is None else torch.cat([image, self.bank(image)], 1)
+
     def _decoded(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        seen = image if self.bank is None else torch.cat([image, self.bank(image)], 1)
-        pixel = self.pixel(seen)
+        pixel = self.pixel(((self._seen(image) - self.centre) / self.spread).clamp(-5, 5))
         pool = F.max_pool2d if self.ndim == 2 else F.max_pool3d
         mode = "bilinear" if self.ndim == 2 else "trilinear"
         x = self.shrink(pixel)

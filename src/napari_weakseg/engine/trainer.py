@@ -81,7 +81,11 @@ class Trainer:
             yield f"Reading “{block.place.image}” ({n + 1})"
         self._check_marks()
         self._store.settle()
-        self._network()
+        student = self._network()
+        if not self.steps:
+            sample = [torch.from_numpy(block.pixels).to(self._device) for block in self._store.blocks[:8]]
+            student.standardise(sample)
+            self._teacher.network.load_state_dict(student.state_dict())
         self._sampler = Sampler(self._fitting_patch(), self._batch, self._project.ndim, self._rng)
         if self._config.forest and self._forest_share() > _FOREST_LEAST:
             yield "A first look at the pixels"
