@@ -186,6 +186,15 @@ def test_the_annotation_shows_at_every_channel(open_canvas, viewer):
         assert canvas.annotation.get_value((2, channel, 10, 20), world=True) == 2
 
 
+def test_grown_regions_are_outlined_in_a_plane_and_filled_in_space(open_canvas, viewer):
+    canvas = open_canvas((5, 40, 50), "ZYX")
+    assert canvas.layers[Role.GROWN].contour > 0
+    viewer.dims.ndisplay = 3
+    assert canvas.layers[Role.GROWN].contour == 0
+    viewer.dims.ndisplay = 2
+    assert canvas.layers[Role.GROWN].contour > 0
+
+
 def test_jumping_to_a_pixel_shows_its_slice(open_canvas, viewer):
     canvas = open_canvas((5, 3, 40, 50), "ZCYX", scale=(2, 1, 0.5, 0.5))
     canvas.go_to((4, 10, 20))

@@ -28,7 +28,7 @@ class Role(StrEnum):
 
 
 _OPACITY = {Role.PREDICTION: 0.4, Role.GROWN: 0.9, Role.ANNOTATION: 0.75}
-_CONTOUR_PX = {Role.PREDICTION: 0, Role.GROWN: 2, Role.ANNOTATION: 0}
+_CONTOUR_PX = 2
 _CONTOUR_LIMIT_PX = 2_000_000  # outlines are computed anew with every refresh: 0.1 s for four million pixels
 
 
@@ -108,15 +108,20 @@ def make_layer(role: Role, data: NDArray[np.uint8], place: Placement, *, image: 
 
     metadata = {KEY: {"role": str(role), "image": image}}
     layer = Labels(data, name=name, metadata=metadata, opacity=_OPACITY[role], **place.settings)
-    if math.prod(place.label_shape[-2:]) <= _CONTOUR_LIMIT_PX:
-        layer.contour = _CONTOUR_PX[role]
-    elif role is Role.GROWN:
-        layer.opacity = _OPACITY[Role.PREDICTION]
+    outline(layer, role, place)
     if role is Role.ANNOTATION:
         layer.brush_size = _brush_size(place.label_shape)
     else:
         layer.editable = False
     return layer
+
+
+def outline(layer: "Labels", role: Role, place: Placement, *, flat: bool = True) -> None:
+    """Show grown regions as outlines, or filled where outlines cost too much or are not drawn (in 3-D)."""
+    outlined = flat and math.prod(place.label_shape[-2:]) <= _CONTOUR_LIMIT_PX
+    if role is Role.GROWN:
+        layer.contour = _CONTOUR_PX if outlined else 0
+        layer.opacity = _OPACITY[Role.GROWN if outlined else Role.PREDICTION]
 
 
 def match(layer: "Labels", place: Placement) -> None:
