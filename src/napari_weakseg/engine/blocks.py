@@ -4,8 +4,10 @@ A frame that fits is one block. A larger one is cut into a grid, of which only t
 random ones without, are ever read: memory and time do not depend on the size of the image.
 """
 
+import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +17,11 @@ from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.regions import Region, intersection, shape_of
 from napari_weakseg.engine.growth import GrowthState
 
-__all__ = ["Block", "Place", "places"]
+__all__ = ["Block", "Place", "places", "read", "settle_growth", "update"]
 
 _WHOLE_PX = {2: 1536, 3: 160}  # a frame up to this size along every axis is one block
 _CELL_PX = {2: 1024, 3: 96}
-_UNLABELLED_CELLS = 4
+_UNLABELLED_CELLS = 4  # of an image
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,12 @@ class Block:
         Target of the approximation head.
     revision : int
         Of the annotations that the knowledge was made from.
+    new_draws : int
+        How often the block is still to be drawn with preference, because its marks are new.
+    exact : bool
+        Whether every class is annotated exactly in most of the block. Made by `refresh`, as what follows.
     allowed : int32 array, (*S)
-        Bit sets that training may know: held-out pixels are unknown. Made by `refresh`, as `marked_at`.
+        Bit sets that training may know: held-out pixels are unknown.
     marked_at : mapping of int to int64 array
         Flat indices of the pixels that training knows to be of a class.
     """
@@ -83,6 +89,8 @@ class Block:
     revision: int
     growth: GrowthState | None = None
     boxes: list[tuple[int, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    new_draws: int = 0
+    exact: bool = False
     allowed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     marked_at: dict[int, NDArray[np.int64]] = field(default_factory=dict)
 
@@ -91,13 +99,9 @@ class Block:
         """*S."""
         return self.knowledge.shape
 
-    @property
-    def exact(self) -> bool:
-        """Whether every class is annotated exactly in most of the block."""
-        return bool(self.knowledge.complete.mean() > 0.5)
-
     def refresh(self) -> None:
         """Index the pixels that training knows, by class, and drop claims that a person has overruled."""
+        self.exact = bool(self.knowledge.complete.mean() > 0.5)
         known = np.where(self.held_out, np.uint32(self.knowledge.full), self.knowledge.allowed)
         self.allowed = known.view(np.int32)
         certain = np.where(self.held_out, 0, self.knowledge.certain)
@@ -108,23 +112,25 @@ class Block:
         self.claim_weight[overruled] = 0
 
 
-def places(image: ProjectImage, ndim: int, rng: np.random.Generator) -> Iterator[Place]:
-    """List the blocks of an image that are worth reading, those with marks first in every frame."""
+def places(image: ProjectImage, ndim: int) -> Iterator[Place]:
+    """List the blocks of an image that are worth reading: those with marks, then a few without.
+
+    Which ones without is random, but always the same for an image as long as they stay without marks.
+    """
     annotations = image.annotations
-    marks = [*annotations.painted_region(), *(box.region for box in annotations.boxes)]
-    marks += [rule.region(image.label_shape) for rule in annotations.rules if rule.kind == "exact"]
-    anywhere = any(present is False for present in annotations.tags.values())
-    for frame in image.frames():
-        frame_region = image.frame_region(frame)
-        touched = [part[-ndim:] for m in marks if (part := intersection(m, frame_region)) is not None]
-        bare: list[Region] = []
-        for cell in _grid(shape_of(frame_region)[-ndim:], ndim):
-            if any(intersection(cell, part) is not None for part in touched):
+    frames, cells = image.frames(), list(_grid(image.label_shape[-ndim:], ndim))
+    number = {frame: i for i, frame in enumerate(frames)}
+    marked: set[int] = set()
+    for frame, parts in _marks_by_frame(image, ndim).items():
+        for i, cell in enumerate(cells):
+            if any(intersection(cell, part) is not None for part in parts):
+                marked.add(number[frame] * len(cells) + i)
                 yield Place(image.name, frame, cell, marked=True)
-            else:
-                bare.append(cell)
-        for i in rng.permutation(len(bare))[:_UNLABELLED_CELLS]:
-            yield Place(image.name, frame, bare[i], marked=anywhere)
+    absent = any(present is False for present in annotations.tags.values())
+    rng = np.random.default_rng(zlib.crc32(image.name.encode()))
+    bare = (int(i) for i in rng.permutation(len(frames) * len(cells)) if int(i) not in marked)
+    for i, _ in zip(bare, range(_UNLABELLED_CELLS), strict=False):
+        yield Place(image.name, frames[i // len(cells)], cells[i % len(cells)], marked=absent)
 
 
 def read(image: ProjectImage, place: Place, reach_px: dict[int, float]) -> Block:
@@ -154,18 +160,40 @@ def read(image: ProjectImage, place: Place, reach_px: dict[int, float]) -> Block
 
 
 def update(block: Block, image: ProjectImage, reach_px: dict[int, float]) -> None:
-    """Take in changed annotations; growth goes on from where it was."""
+    """Take in changed annotations."""
     block.revision = image.revision
-    knowledge = image.knowledge(block.place.frame, region=block.place.region, reach_px=reach_px)
-    block.knowledge = knowledge
-    block.interfaces = interfaces_of(knowledge)
-    if block.growth is not None:
-        block.growth = block.growth.reseeded(knowledge.seeds, knowledge.seed_class, knowledge.allowed)
+    block.knowledge = image.knowledge(block.place.frame, region=block.place.region, reach_px=reach_px)
+    block.interfaces = interfaces_of(block.knowledge)
+    block.boxes = _boxes_in(image, block.place)
+    block.held_out &= block.knowledge.painted | block.knowledge.complete
+    settle_growth(block)
+    block.refresh()
+
+
+def settle_growth(block: Block) -> None:
+    """Let growth go on from where it was with the blobs as they are now: by all its rounds if they changed."""
+    before, knowledge = block.growth, block.knowledge
+    if before is not None:
+        block.growth = before.reseeded(knowledge.seeds, knowledge.seed_class, knowledge.allowed)
+        if not np.array_equal(before.seeds, knowledge.seeds):
+            block.growth = replace(block.growth, areas=block.growth.areas[-1:])
+        _settle_claims(block, before, block.growth)
     elif knowledge.seeds.any():
         block.growth = GrowthState.start(knowledge.seeds, knowledge.seed_class)
-    block.boxes = _boxes_in(image, block.place)
-    block.held_out &= knowledge.painted
-    block.refresh()
+        block.approximation = knowledge.seed_class[knowledge.seeds]
+
+
+def _settle_claims(block: Block, before: GrowthState, after: GrowthState) -> None:
+    """Drop the claims of objects that are gone, and claims of background where objects are now."""
+    if np.array_equal(before.ids, after.ids):
+        return
+    held = after.seed_class[after.ids]
+    of_objects = np.zeros(256, bool)
+    of_objects[before.seed_class] = of_objects[after.seed_class] = True
+    gone = (block.claim != held) & ((held > 0) | of_objects[block.claim])
+    block.claim[gone] = 0
+    block.claim_weight[gone] = 0
+    block.approximation = held
 
 
 def interfaces_of(knowledge: Knowledge) -> NDArray[np.uint8]:
@@ -173,6 +201,18 @@ def interfaces_of(knowledge: Knowledge) -> NDArray[np.uint8]:
     if len(knowledge.seed_class) < 3:
         return np.full(knowledge.shape, INTERFACE_UNKNOWN, np.uint8)
     return knowledge.interfaces()
+
+
+def _marks_by_frame(image: ProjectImage, ndim: int) -> dict[tuple[int, ...], list[Region]]:
+    """Spatial regions that hold marks, frame by frame."""
+    annotations = image.annotations
+    marks = [*annotations.painted_region(), *(box.region for box in annotations.boxes)]
+    marks += [rule.region(image.label_shape) for rule in annotations.rules if rule.kind == "exact"]
+    found: dict[tuple[int, ...], list[Region]] = {}
+    for mark in marks:
+        for frame in product(*(range(s.start, s.stop) for s in mark[:-ndim])):
+            found.setdefault(frame, []).append(mark[-ndim:])
+    return dict(sorted(found.items()))
 
 
 def _boxes_in(image: ProjectImage, place: Place) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:

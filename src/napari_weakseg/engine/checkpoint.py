@@ -1,6 +1,7 @@
 """A training state on disk: tensors in safetensors, everything else in JSON. Nothing is pickled."""
 
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from napari_weakseg.core.errors import ProjectError
 
-__all__ = ["read_state", "write_state"]
+__all__ = ["flat_optimizer", "read_state", "restore_optimizer", "unreadable", "write_state"]
 
 _TENSORS, _STATE = "state.safetensors", "state.json"
 
@@ -20,6 +21,7 @@ def write_state(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str,
     """Write tensors (contiguous copies on the host) and JSON values."""
     host = {name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()}
     save_file(host, folder / _TENSORS)
+    state = {**state, "checksum": zlib.crc32((folder / _TENSORS).read_bytes())}
     (folder / _STATE).write_text(json.dumps(state), encoding="utf-8")
 
 
@@ -32,26 +34,32 @@ def read_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         If a file is missing or damaged.
     """
     try:
-        tensors = load_file(folder / _TENSORS)
         state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        if zlib.crc32((folder / _TENSORS).read_bytes()) != state["checksum"]:
+            raise ValueError("the checksum of the tensors is wrong")
+        tensors = load_file(folder / _TENSORS)
     except Exception as error:  # safetensors has its own exception type, JSON and the disk theirs
-        raise ProjectError(
-            f"The saved training in “{folder}” cannot be read.",
-            "Delete that folder and train again; the annotations are not touched.",
-            details=str(error),
-        ) from error
+        raise unreadable(folder, error) from error
     return tensors, state
 
 
-def flat_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[float]]:
-    """Optimiser state as named tensors, and the step sizes of its groups."""
+def unreadable(folder: Path, error: Exception) -> ProjectError:
+    """Say that a saved training state is of no use."""
+    return ProjectError(
+        f"The saved training in “{folder}” cannot be read.",
+        "Delete that folder and train again; the annotations are not touched.",
+        details=f"{type(error).__name__}: {error}",
+    )
+
+
+def flat_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Optimiser state as named tensors; step sizes are left out."""
     state = optimizer.state_dict()
-    tensors = {
+    return {
         f"optimizer.{index}.{name}": torch.as_tensor(value)
         for index, entry in state["state"].items()
         for name, value in entry.items()
     }
-    return tensors, [float(group["lr"]) for group in state["param_groups"]]
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:

@@ -18,15 +18,15 @@ _FEWEST_EXACT = 3  # ... of one exact block in this many
 def hold_out(block: Block, index: int, marks_of_class: Sequence[int]) -> None:
     """Set marks of a block aside.
 
-    Of rough blocks, one blob in eight of each class that has at least 16 in the project. Of every third exact block,
-    the last quarter along X. Which ones depends on the place of the block and the blob alone, so that a mark stays
-    held out whatever is painted elsewhere.
+    Of rough blocks, about one blob in eight of each class that has at least 16 in the project. Of every third exact
+    block, the last quarter along X. Which ones depends on the place of the block and the blob alone, so that a mark
+    stays held out whatever is painted elsewhere.
 
     Parameters
     ----------
     block : Block
     index : int
-        Of the block, in the order of the project.
+        Of the block; must depend on its place alone.
     marks_of_class : sequence of int
         Blobs of each class id in the project; entry 0 is not used.
     """
@@ -38,11 +38,20 @@ def hold_out(block: Block, index: int, marks_of_class: Sequence[int]) -> None:
                 ..., width - width // _EXACT_SHARE :
             ]
     elif len(block.knowledge.seed_class) > 1:
-        ids = np.arange(len(block.knowledge.seed_class))
         counts = np.asarray(marks_of_class)[block.knowledge.seed_class]
-        spared = ((ids + index) % _SHARE == _SHARE - 1) & (counts >= _FEWEST) & (ids > 0)
+        spared = (_drawn(block.knowledge.seeds, index) % _SHARE == 0) & (counts >= _FEWEST)
+        spared[0] = False
         block.held_out[:] = spared[block.knowledge.seeds]
     block.refresh()
+
+
+def _drawn(seeds: NDArray[np.int32], index: int) -> NDArray[np.uint64]:
+    """Random number of each blob, by the place of its first pixel; entry 0 is not used."""
+    where = np.flatnonzero(seeds)
+    first = np.zeros(int(seeds.max()) + 1, np.uint64)
+    first[seeds.ravel()[where[::-1]]] = where[::-1]  # the last assignment stays: the first pixel
+    mixed = (first + np.uint64(977 * (index + 1))) * np.uint64(0x9E3779B97F4A7C15)
+    return mixed >> np.uint64(40)
 
 
 def quality(

@@ -87,7 +87,7 @@ class FilterBank(nn.Module):
             mode = "bilinear" if self.ndim == 2 else "trilinear"
             scaled = [size * step for size in found.shape[2:]]
             found = F.interpolate(found, size=scaled, mode=mode, align_corners=False)
-            found = found[(..., *(slice(0, size) for size in shape))]
+            found = found[(slice(None), slice(None), *(slice(0, size) for size in shape))]
         return found
 
     def _smoothed(self, x: Tensor, sigma: float) -> Tensor:

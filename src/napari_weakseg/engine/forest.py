@@ -5,11 +5,13 @@ the start (and again when marks change while it still counts); its share of the 
 learns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.features import FilterBank
@@ -40,17 +42,16 @@ class PixelForest:
         self._classes = classes
         self._seed = seed
         self._jobs = jobs
-        self._trees = None
+        self._trees: Any = None
+        self._learned: tuple[NDArray[np.float32], NDArray[np.uint8]] | None = None
 
     @property
     def ready(self) -> bool:
-        """Whether it has been trained."""
-        return self._trees is not None
+        """Whether it has something to answer with."""
+        return self._learned is not None
 
     def fit(self, blocks: Sequence[Block], rng: np.random.Generator) -> None:
         """Learn from the known pixels of some blocks; nothing happens with fewer than two classes."""
-        from sklearn.ensemble import ExtraTreesClassifier
-
         usable = [block for block in blocks if block.marked_at]
         picked = [usable[i] for i in rng.permutation(len(usable))[:_MAX_BLOCKS]]
         total = sum(len(at) for block in picked for at in block.marked_at.values())
@@ -63,10 +64,30 @@ class PixelForest:
             for class_id, at in block.marked_at.items():
                 taken = rng.choice(at, int(np.ceil(share * len(at))), replace=False)
                 features.append(responses[taken])
-                labels.append(np.full(len(taken), class_id))
+                labels.append(np.full(len(taken), class_id, np.uint8))
         targets = np.concatenate(labels)
         if len(np.unique(targets)) < 2:
             return
+        self._learned = np.concatenate(features), targets
+        self._grow()
+
+    def save(self) -> dict[str, Tensor]:
+        """Give the pixels it learned from; the trees grow from them again the same."""
+        if self._learned is None:
+            return {}
+        features, labels = self._learned
+        return {"forest.features": torch.from_numpy(features), "forest.labels": torch.from_numpy(labels)}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `save` gave."""
+        if "forest.features" in tensors:
+            self._learned = tensors["forest.features"].numpy(), tensors["forest.labels"].numpy()
+            self._trees = None
+
+    def _grow(self) -> None:
+        from sklearn.ensemble import ExtraTreesClassifier
+
+        assert self._learned is not None
         trees = ExtraTreesClassifier(
             _TREES,
             max_depth=16,
@@ -75,7 +96,7 @@ class PixelForest:
             n_jobs=self._jobs,
             random_state=self._seed,
         )
-        self._trees = trees.fit(np.concatenate(features), targets)
+        self._trees = trees.fit(*self._learned)
 
     def predict(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict class probabilities.
@@ -88,7 +109,8 @@ class PixelForest:
         -------
         float32 array, (K, *S)
         """
-        assert self._trees is not None
+        if self._trees is None:
+            self._grow()
         found = self._trees.predict_proba(self._responses(pixels))
         result = np.zeros((self._classes, found.shape[0]), np.float32)
         result[self._trees.classes_ - 1] = found.T

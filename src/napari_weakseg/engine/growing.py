@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_weakseg.core.classes import ClassTable
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.growth import Evidence, GrowthRules
-from napari_weakseg.engine.targets import approximation_target, background_claim, boxes_of_seeds
+from napari_weakseg.engine.targets import IGNORE, approximation_target, background_claim, boxes_of_seeds
 
 __all__ = ["background_of", "grow_block", "median_round", "rules_for", "take_claims"]
 
@@ -60,11 +60,13 @@ def take_claims(
     """Turn what has grown into claims: grown pixels, and background where every object is marked.
 
     Trust is the probability at the time; background is claimed only where the network is sure and no grown object is
-    near.
+    near. What has grown from held-out blobs is not claimed.
     """
     assert block.growth is not None
     growth = block.growth
-    grown = np.where(growth.seeds > 0, 0, growth.ids)
+    spared = np.zeros(len(growth.seed_class), bool)
+    spared[np.unique(growth.seeds[block.held_out])] = True
+    grown = np.where((growth.seeds > 0) | spared[growth.ids], 0, growth.ids)
     claim = growth.seed_class[grown]
     weight = np.zeros(claim.shape, np.float32)
     for class_id in np.unique(claim):
@@ -79,6 +81,7 @@ def take_claims(
     block.claim_weight = (255 * weight).astype(np.uint8)
     ring = [1.5] * growth.ids.ndim if growth.round else None
     block.approximation = approximation_target(growth.ids, growth.seed_class, ring_px=ring)
+    block.approximation[spared[growth.ids] & (growth.ids > 0)] = IGNORE
     block.refresh()
 
 
@@ -89,6 +92,6 @@ def background_of(classes: ClassTable) -> int | None:
 
 
 def median_round(blocks: Sequence[Block]) -> int:
-    """Rounds that the middle block has taken."""
+    """Count the rounds that the middle block has taken."""
     rounds = [block.growth.round for block in blocks if block.growth is not None and not block.exact]
     return int(np.median(rounds)) if rounds else 0

@@ -5,6 +5,7 @@ filter bank enter a pixel-wise layer at full resolution, the U-Net proper begins
 again just before the heads. The pixel-wise path learns within seconds, the U-Net adds context.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from napari_weakseg.engine.features import FilterBank
 
-__all__ = ["Outputs", "UNet"]
+__all__ = ["Outputs", "UNet", "padded_size", "with_classes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,8 @@ class UNet(nn.Module):
         conv: Any = nn.Conv2d if ndim == 2 else nn.Conv3d
         transposed: Any = nn.ConvTranspose2d if ndim == 2 else nn.ConvTranspose3d
         norm: Any = nn.BatchNorm2d if ndim == 2 else nn.BatchNorm3d
-        self.ndim, self.multiple = ndim, 2 ** (depth + 1)
+        self.ndim = ndim
+        self.multiple: int = 2 ** (depth + 1)
         self.bank = FilterBank(ndim, channels) if filters else None
         seen = channels + (self.bank.n_features if self.bank else 0)
         fine = max(8, width // 2)
@@ -153,6 +155,20 @@ def _block(ndim: int, before: int, after: int, *, layers: int = 2) -> nn.Sequent
     for width in [before, *[after] * (layers - 1)]:
         parts += [conv(width, after, 3, padding=1, bias=False), norm(after), nn.SiLU()]
     return nn.Sequential(*parts)
+
+
+def with_classes(network: UNet, classes: int) -> UNet:
+    """Copy a network for more or fewer classes; what it knows of the classes that stay is kept."""
+    result = copy.deepcopy(network)
+    for name in ("segment", "approximate"):
+        head = getattr(result, name)
+        rows = classes + (name == "approximate")
+        new = type(head)(head.in_channels, rows, 1).to(head.weight.device)
+        n = min(rows, head.out_channels)
+        with torch.no_grad():
+            new.weight[:n], new.bias[:n] = head.weight[:n], head.bias[:n]
+        setattr(result, name, new)
+    return result
 
 
 def padded_size(shape: Sequence[int], multiple: int) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ __all__ = ["Batch", "Sampler"]
 
 _NEW_WEIGHT = 4.0  # how much likelier a block is while its latest strokes are new
 _NEW_DRAWS = 12  # and for how many draws
+_FEWEST_WITH_BARE = 4  # smaller batches hold no patch without marks
 _CENTRED = 0.8  # share of patches that are placed on a marked pixel
 
 
@@ -43,7 +44,8 @@ class Sampler:
     """Draws patches in fixed shares, so that shapes never change within a run.
 
     Half of a batch comes from exact blocks where both exact and partly marked ones exist, so that the many rough
-    marks do not drown the few exact ones. Patches are centred on a marked pixel most of the time, each class
+    marks do not drown the few exact ones; an eighth, but at least one patch in a batch of four or more, comes from
+    blocks without marks. Patches are centred on a marked pixel most of the time, each class
     being as likely as any other; blocks with new strokes are drawn more often.
 
     Parameters
@@ -57,32 +59,31 @@ class Sampler:
         self.patch = (patch_px,) * ndim
         self.batch = batch
         self._rng = rng
-        self._new: dict[int, int] = {}
 
     def favour(self, block: Block) -> None:
         """Draw a block more often for a while: its marks are new."""
-        self._new[id(block)] = _NEW_DRAWS
+        block.new_draws = _NEW_DRAWS
 
     def draw(self, blocks: Sequence[Block]) -> Batch:
-        """Draw a batch; at least one block must hold marks."""
+        """Draw a batch from at least one block."""
         exact = [block for block in blocks if block.exact and block.marked_at]
         rough = [block for block in blocks if not block.exact and block.marked_at]
         bare = [block for block in blocks if not block.marked_at]
-        n_bare = min(len(bare), max(1, self.batch // 8)) if bare else 0
-        n_exact = self.batch - n_bare
-        if rough and exact:
-            n_exact = max(1, (self.batch - n_bare) // 2) if self.batch > 1 else 0
-        elif rough:
-            n_exact = 0
-        groups = [(exact, n_exact), (rough, self.batch - n_bare - n_exact), (bare, n_bare)]
+        n_bare = min(len(bare), max(1, self.batch // 8)) if self.batch >= _FEWEST_WITH_BARE else 0
+        if not exact and not rough:
+            n_bare = self.batch
+        n_marked = self.batch - n_bare
+        n_exact = n_marked if not rough else 0
+        if exact and rough:
+            n_exact = n_marked // 2 if n_marked > 1 else int(self._rng.integers(n_marked + 1))
+        groups = [(exact, n_exact), (rough, n_marked - n_exact), (bare, n_bare)]
         picked = [self._pick(group) for group, n in groups for _ in range(n)]
         return self._joined([self._patch(block) for block in picked], n_exact, n_bare)
 
     def _pick(self, group: Sequence[Block]) -> Block:
-        weight = np.array([_NEW_WEIGHT if self._new.get(id(block)) else 1.0 for block in group])
+        weight = np.array([_NEW_WEIGHT if block.new_draws else 1.0 for block in group])
         block = group[self._rng.choice(len(group), p=weight / weight.sum())]
-        if left := self._new.get(id(block)):
-            self._new[id(block)] = left - 1
+        block.new_draws = max(0, block.new_draws - 1)
         return block
 
     def _patch(self, block: Block) -> dict[str, NDArray[np.generic]]:
@@ -90,13 +91,17 @@ class Sampler:
         at = tuple(
             slice(a, min(a + p, size)) for a, p, size in zip(start, self.patch, block.shape, strict=True)
         )
+        spared = block.held_out[at]
         fields = {
-            "allowed": (block.allowed[at], np.int32(block.knowledge.full)),
-            "painted": (block.knowledge.painted[at] & ~block.held_out[at], np.bool_(False)),
+            "allowed": (block.allowed[at], np.uint32(block.knowledge.full).view(np.int32)),
+            "painted": (block.knowledge.painted[at] & ~spared, np.bool_(False)),
             "claim": (block.claim[at], np.uint8(0)),
             "claim_weight": (block.claim_weight[at], np.uint8(0)),
-            "interface": (block.interfaces[at], np.uint8(INTERFACE_UNKNOWN)),
-            "approximation": (block.approximation[at], np.uint8(IGNORE)),
+            "interface": (
+                np.where(spared, np.uint8(INTERFACE_UNKNOWN), block.interfaces[at]),
+                np.uint8(INTERFACE_UNKNOWN),
+            ),
+            "approximation": (np.where(spared, np.uint8(IGNORE), block.approximation[at]), np.uint8(IGNORE)),
         }
         missing = [(0, p - (s.stop - s.start)) for p, s in zip(self.patch, at, strict=True)]
         patch: dict[str, NDArray[np.generic]] = {}

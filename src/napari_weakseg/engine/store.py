@@ -1,20 +1,27 @@
 """Blocks in memory: read little by little, kept in step with the annotations."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from napari_weakseg.core.errors import ImageError
 from napari_weakseg.core.project import Project
+from napari_weakseg.core.project_image import ProjectImage
+from napari_weakseg.core.regions import Region, intersection
 from napari_weakseg.engine import blocks as reading
 from napari_weakseg.engine.blocks import Block, Place
 from napari_weakseg.engine.evaluate import hold_out
+from napari_weakseg.engine.memory import BlockMemory, Key, key_of, recalled, remembered
 from napari_weakseg.engine.targets import estimate_reach, largest_radius
 
 __all__ = ["BlockStore"]
 
 _MAX_VALUES = 400_000_000  # float32 pixel values kept in memory
+_MAX_BARE = 64  # blocks without marks that are read
+_AT_ONCE = 8  # newly marked blocks read before the next step; more of them wait
 
 
 class BlockStore:
@@ -37,7 +44,9 @@ class BlockStore:
         self._waiting: deque[Place] = deque()
         self._reach: dict[int, float] = {}
         self._values = 0
-        self._number: dict[tuple[str, tuple[int, ...], tuple[int, ...]], int] = {}
+        self._position: dict[str, int] = {}
+        self._seen: dict[str, tuple[object, Region | None]] = {}
+        self._saved: dict[Key, BlockMemory] = {}
 
     @property
     def complete(self) -> bool:
@@ -51,64 +60,120 @@ class BlockStore:
         bare: list[Place] = []
         for name, image in list(self._project.images.items()):
             yield name
+            self._position[name] = len(self._position)
             if image.missing:
                 self.notes.append(f"“{name}” is left out: its file is missing.")
                 continue
             is_exact = any(rule.kind == "exact" for rule in image.annotations.rules)
-            for place in reading.places(image, self._project.ndim, self._rng):
-                self._number_of(place)
+            self._regions_changed(image)
+            for place in reading.places(image, self._project.ndim):
                 (exact if place.marked and is_exact else marked if place.marked else bare).append(place)
         for group in (exact, marked, bare):
-            self._waiting.extend(group[i] for i in self._rng.permutation(len(group)))
+            order = self._rng.permutation(len(group))[: _MAX_BARE if group is bare else None]
+            self._waiting.extend(group[i] for i in order)
 
     def read_one(self) -> Block | None:
         """Read the next block; None where nothing is left or memory is full."""
         while self._waiting:
-            place = self._waiting.popleft()
             if self._values > _MAX_VALUES:
                 self._waiting.clear()
                 self.notes.append("Not all marked regions fit into memory; the rest is left out.")
                 return None
-            try:
-                return self._add(place)
-            except ImageError as error:
-                self.notes.append(str(error))
+            block = self._add(self._waiting.popleft())
+            if block is not None:
+                return block
         return None
 
     def changed(self, name: str) -> list[Block]:
         """Take in the annotations of an image anew; returns the blocks whose marks changed."""
         image = self._project.images.get(name)
         if image is None or image.missing:
-            self.blocks = [block for block in self.blocks if block.place.image != name]
+            self._forget(name)
             return []
-        known = {self._key(block.place): block for block in self.blocks if block.place.image == name}
-        waiting = {self._key(place) for place in self._waiting}
-        touched = []
-        for place in reading.places(image, self._project.ndim, self._rng):
-            block = known.get(self._key(place))
-            if block is None:
-                if place.marked and self._key(place) not in waiting:
-                    touched.append(self._add(place))
-            elif block.revision != image.revision:
-                before = block.knowledge
-                reading.update(block, image, self._reach)
-                if not np.array_equal(before.allowed, block.knowledge.allowed):
-                    touched.append(block)
-        for block in known.values():  # a block whose last mark was erased is no longer listed as marked
-            if block.revision != image.revision:
-                reading.update(block, image, self._reach)
-                touched.append(block)
+        regions = self._regions_changed(image)
+        touched = [block for block in self.blocks if block.place.image == name and _touches(block, regions)]
+        before = [(block.knowledge.allowed, block.knowledge.seeds) for block in touched]
+        for block in touched:
+            reading.update(block, image, self._reach)
+        touched = [
+            block
+            for block, (allowed, seeds) in zip(touched, before, strict=True)
+            if not np.array_equal(allowed, block.knowledge.allowed) or not np.array_equal(seeds, block.knowledge.seeds)
+        ]
+        touched += self._read_new(image)
+        self._extend_reach(touched)
         return touched
+
+    def _read_new(self, image: ProjectImage) -> list[Block]:
+        """Read blocks that hold marks for the first time."""
+        known = {key_of(block.place) for block in self.blocks} | {key_of(p) for p in self._waiting if p.marked}
+        new = [p for p in reading.places(image, self._project.ndim) if p.marked and key_of(p) not in known]
+        if new:
+            keys = {key_of(place) for place in new}
+            waiting = [place for place in self._waiting if key_of(place) not in keys]
+            self._waiting = deque(new[_AT_ONCE:] + waiting)
+        return [block for place in new[:_AT_ONCE] if (block := self._add(place)) is not None]
+
+    def _regions_changed(self, image: ProjectImage) -> list[Region] | None:
+        """Where an image was painted since the last call; None = anywhere."""
+        annotations, recent = image.annotations, image.recent
+        marks = (annotations.boxes, dict(annotations.tags), annotations.rules)
+        seen, newest = self._seen.get(image.name, (None, None))
+        self._seen[image.name] = (marks, recent[0] if recent else None)
+        if marks != seen:
+            return None
+        for i, region in enumerate(recent):
+            if region is newest:
+                return [self._concerned(image, region) for region in recent[:i]]
+        return None if recent else []
+
+    def _concerned(self, image: ProjectImage, painted: Region) -> Region:
+        """Where paint may matter: where every object is marked, in the whole frame."""
+        if not any(rule.kind == "all objects" for rule in image.annotations.rules):
+            return painted
+        ndim = self._project.ndim
+        return painted[:-ndim] + tuple(slice(0, size) for size in image.label_shape[-ndim:])
+
+    def _extend_reach(self, touched: list[Block]) -> None:
+        """Find out how far objects reach once a class has blobs enough to tell."""
+        new = {int(c) for block in touched for c in block.knowledge.seed_class[1:]} - self._reach.keys()
+        if not any(self._counts_all(block) for block in touched) or not new:
+            return
+        reach = {c: r for c, r in self._estimated_reach().items() if c in new}
+        if reach:
+            self._reach = {**self._reach, **reach}
+            self._apply_reach()
+
+    def _apply_reach(self) -> None:
+        for block in self.blocks:
+            if self._reach and not block.exact and self._counts_all(block):
+                reading.update(block, self._project.images[block.place.image], self._reach)
+
+    def _counts_all(self, block: Block) -> bool:
+        """Whether every object of some class is marked in the image of a block."""
+        image = self._project.images.get(block.place.image)
+        return image is not None and any(rule.kind == "all objects" for rule in image.annotations.rules)
+
+    def _forget(self, name: str) -> None:
+        self.blocks = [block for block in self.blocks if block.place.image != name]
+        self._waiting = deque(place for place in self._waiting if place.image != name)
+        self._values = sum(block.pixels.size for block in self.blocks)
+        self._seen.pop(name, None)
 
     def settle(self) -> None:
         """Decide from all blocks read so far how far objects reach and which marks are held out."""
         self._reach = self._estimated_reach()
+        self._apply_reach()
         counts = self.marks_by_class()
         for block in self.blocks:
-            image = self._project.images.get(block.place.image)
-            if image is not None and self._reach and block.knowledge.seeds.any() and not block.exact:
-                reading.update(block, image, self._reach)
             hold_out(block, self._number_of(block.place), counts)
+
+    def classes_changed(self) -> None:
+        """Take in another number of classes."""
+        for block in self.blocks:
+            image = self._project.images.get(block.place.image)
+            if image is not None:
+                reading.update(block, image, self._reach)
 
     def marks_by_class(self) -> list[int]:
         """Blobs of each class id."""
@@ -116,6 +181,24 @@ class BlockStore:
         for block in self.blocks:
             counts += np.bincount(block.knowledge.seed_class, minlength=len(counts))
         return [int(n) for n in counts]
+
+    def save(self) -> tuple[dict[str, Tensor], list[Any]]:
+        """Give what the annotations do not tell: the order of the blocks, what has grown, what is held out."""
+        return remembered(self.blocks)
+
+    def restore(self, tensors: Mapping[str, Tensor], records: Sequence[Any]) -> None:
+        """Take back what `save` gave; a block that is not read yet gets its share when it is."""
+        self._saved = recalled(tensors, records)
+        number = {key: i for i, key in enumerate(self._saved)}
+
+        def place_of(place: Place) -> int:
+            return number.get(key_of(place), len(number))
+
+        self.blocks.sort(key=lambda block: place_of(block.place))
+        self._waiting = deque(sorted(self._waiting, key=place_of))
+        for block in self.blocks:
+            if (saved := self._saved.pop(key_of(block.place), None)) is not None:
+                saved.give_to(block)
 
     def find(self, name: str, frame: tuple[int, ...]) -> list[Block]:
         """Blocks of a frame."""
@@ -129,9 +212,20 @@ class BlockStore:
             found[block.place.image] = found.get(block.place.image, 0) + n
         return {name: n for name, n in found.items() if n}
 
-    def _add(self, place: Place) -> Block:
-        block = reading.read(self._project.images[place.image], place, self._reach)
-        hold_out(block, self._number_of(place), self.marks_by_class())
+    def _add(self, place: Place) -> Block | None:
+        """Read a block; None where its image is gone or cannot be read."""
+        image = self._project.images.get(place.image)
+        if image is None or image.missing:
+            return None
+        try:
+            block = reading.read(image, place, self._reach)
+        except ImageError as error:
+            self.notes.append(str(error))
+            return None
+        if (saved := self._saved.pop(key_of(place), None)) is not None:
+            saved.give_to(block)
+        else:
+            hold_out(block, self._number_of(place), self.marks_by_class())
         self._values += block.pixels.size
         self.blocks.append(block)
         return block
@@ -151,8 +245,14 @@ class BlockStore:
                     found.setdefault(c, []).append(r)
         return {c: float(np.median(values)) for c, values in found.items()}
 
-    def _key(self, place: Place) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
-        return place.image, place.frame, tuple(s.start for s in place.region)
-
     def _number_of(self, place: Place) -> int:
-        return self._number.setdefault(self._key(place), len(self._number))
+        """Give a number by nothing but where the place is, neighbours one apart."""
+        cell: int = sum(round(s.start / (s.stop - s.start)) for s in place.region)
+        return self._position.setdefault(place.image, len(self._position)) + sum(place.frame) + cell
+
+
+def _touches(block: Block, regions: list[Region] | None) -> bool:
+    if regions is None:
+        return True
+    own = tuple(slice(i, i + 1) for i in block.place.frame) + block.place.region
+    return any(intersection(own, region) is not None for region in regions)

@@ -1,6 +1,7 @@
 """Training: reads blocks, learns from what is known about them, grows their blobs, predicts."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,20 @@ from napari_weakseg.engine import device as devices
 from napari_weakseg.engine.augment import apply_geometry, sample_geometry
 from napari_weakseg.engine.auxiliary import approximation_loss, separation_loss
 from napari_weakseg.engine.blocks import Block
-from napari_weakseg.engine.checkpoint import flat_optimizer, read_state, restore_optimizer, write_state
+from napari_weakseg.engine.checkpoint import (
+    flat_optimizer,
+    read_state,
+    restore_optimizer,
+    unreadable,
+    write_state,
+)
 from napari_weakseg.engine.evaluate import quality
+from napari_weakseg.engine.failures import is_out_of_memory
 from napari_weakseg.engine.forest import PixelForest
 from napari_weakseg.engine.growing import background_of, grow_block, median_round, rules_for, take_claims
 from napari_weakseg.engine.intensity import apply_intensity, sample_intensity
 from napari_weakseg.engine.losses import decidable_dice, decode, project, set_loss, soft_ce
-from napari_weakseg.engine.networks import UNet, padded_size
+from napari_weakseg.engine.networks import UNet, padded_size, with_classes
 from napari_weakseg.engine.predict import predict_tiles
 from napari_weakseg.engine.protocol import Report, Tile
 from napari_weakseg.engine.sampling import Batch, Sampler
@@ -40,6 +48,7 @@ _GROW_BLOCKS = 48  # blocks that grow during training
 _FOREST_STEPS = 120.0  # after as many steps the forest's share has fallen to 1/e
 _FOREST_LEAST = 0.03
 _QUALITY_EVERY = 25  # steps
+_SMALLEST_PATCH = 32
 
 
 class Trainer:
@@ -57,15 +66,18 @@ class Trainer:
         self._project, self._config, self._seed = project, config, seed
         self._device = devices.pick(device)
         self._plan = devices.plan_for(self._device, project.ndim)
+        self._width = config.width or self._plan.width
+        self._classes = project.classes
         self._patch = config.patch_px or self._plan.patch_px
         self._batch = config.batch or self._plan.batch
         self._rng = np.random.default_rng(seed)
         self._random = torch.Generator().manual_seed(seed)
         self._store = BlockStore(project, self._rng)
         self._student: UNet | None = None
+        self._forest: PixelForest | None = None
         self._terms: dict[str, Tensor] = {}
         self._quality: tuple[float | None, int] = (None, 0)
-        self._turn = 0
+        self._judged = -_QUALITY_EVERY
         self.steps = 0
 
     # -- getting ready ---------------------------------------------------------------------------------------
@@ -74,87 +86,118 @@ class Trainer:
         """Read the first blocks and train the early forest."""
         for name in self._store.scan():
             yield f"Looking at “{name}”"
-        for n in range(_FIRST_BLOCKS):
-            block = self._store.read_one()
-            if block is None:
+        while block := self._store.read_one():
+            n = len(self._store.blocks)
+            yield f"Reading “{block.place.image}” ({n})"
+            if n >= _FIRST_BLOCKS and self._missing_marks() is None:
                 break
-            yield f"Reading “{block.place.image}” ({n + 1})"
-        self._check_marks()
+        if (problem := self._missing_marks()) is not None:
+            raise problem
         self._store.settle()
         student = self._network()
         if not self.steps:
             sample = [torch.from_numpy(block.pixels).to(self._device) for block in self._store.blocks[:8]]
             student.standardise(sample)
             self._teacher.network.load_state_dict(student.state_dict())
-        self._sampler = Sampler(self._fitting_patch(), self._batch, self._project.ndim, self._rng)
-        if self._config.forest and self._forest_share() > _FOREST_LEAST:
+        self._sampler = self._fitting_sampler()
+        if self._forest_counts():
             yield "A first look at the pixels"
-            self._forest.fit(self._store.blocks, self._rng)
+            self._fit_forest()
         yield "Ready"
 
     def annotations_changed(self, image: str) -> None:
         """Take in the marks of an image anew."""
         if self._student is None:
             return
+        self._take_classes()
         for block in self._store.changed(image):
             self._sampler.favour(block)
-        self._check_marks()
-        if self._config.forest and self._forest_share() > _FOREST_LEAST:
-            self._forest.fit(self._store.blocks, self._rng)
+        if self._forest_counts():
+            self._fit_forest()
 
-    def _check_marks(self) -> None:
-        classes = self._project.classes
+    def _missing_marks(self) -> TrainingError | None:
+        """Say what has to be marked before anything can be learned."""
         used = sorted({c for block in self._store.blocks for c in block.marked_at})
         if not used:
-            raise TrainingError(
+            return TrainingError(
                 "Nothing is marked yet.",
                 "Paint a blob inside some objects and a stroke of background, then train again.",
             )
-        if len(used) < 2:
-            ruled_out = any(block.knowledge.known.any() and not block.exact for block in self._store.blocks)
-            only = classes.name_of(used[0])
-            if not ruled_out or len(classes) < 2:
-                raise TrainingError(
-                    f"Only “{only}” is marked.",
-                    "Mark at least one more class (a stroke of background is enough), then train again.",
-                )
+        if len(self._classes) < 2:
+            return TrainingError(
+                f"“{self._classes.names[0]}” is the only class of the project.",
+                "Add a class for everything else, such as background, and mark some of it.",
+            )
+        if len(used) < 2 and not any(_rules_out(block) for block in self._store.blocks):
+            return TrainingError(
+                f"Only “{self._classes.names[used[0] - 1]}” is marked.",
+                "Mark at least one more class (a stroke of background is enough), then train again.",
+            )
+        return None
+
+    def _take_classes(self) -> None:
+        """Go on with the classes that the project has now."""
+        before, self._classes = len(self._classes), self._project.classes
+        if self._student is None or len(self._classes) == before:
             return
+        teacher, updates = self._teacher.network, self._teacher.updates
+        assert isinstance(teacher, UNet)
+        self._student = with_classes(self._student, len(self._classes))
+        self._equip(self._student)
+        self._teacher.network = with_classes(teacher, len(self._classes)).eval().requires_grad_(False)
+        self._teacher.updates = updates
+        self._forest = None
+        self._store.classes_changed()
+        if self._forest_counts():
+            self._fit_forest()
 
     def _network(self) -> UNet:
         """Build the network once the number of channels is known."""
         if self._student is None:
             torch.manual_seed(self._seed)
-            channels = next(iter(self._project.images.values())).n_channels
-            ndim, classes = self._project.ndim, len(self._project.classes)
-            self._student = UNet(
-                ndim,
-                channels,
-                classes,
-                width=self._config.width or self._plan.width,
+            student = UNet(
+                self._project.ndim,
+                self._channels,
+                len(self._classes),
+                width=self._width,
                 filters=self._config.filters,
             ).to(self._device)
-            self._teacher = Teacher(self._student, decay=self._config.ema)
-            self._optimizer = torch.optim.AdamW(
-                self._student.parameters(), lr=self._config.learning_rate, weight_decay=1e-4
-            )
-            self._forest = PixelForest(ndim, channels, classes, seed=self._seed, jobs=torch.get_num_threads())
+            self._equip(student)
+            self._student = student
         return self._student
 
-    def _fitting_patch(self) -> int:
-        """Patch no larger than the largest block needs."""
-        assert self._student is not None
-        largest = max(max(block.shape) for block in self._store.blocks)
-        return min(
-            padded_size([self._patch], self._student.multiple)[0],
-            padded_size([largest], self._student.multiple)[0],
+    def _equip(self, student: UNet) -> None:
+        """Make teacher and optimiser anew."""
+        self._teacher = Teacher(student, decay=self._config.ema)
+        self._optimizer = torch.optim.AdamW(
+            student.parameters(), lr=self._config.learning_rate, weight_decay=1e-4
         )
+
+    @property
+    def _channels(self) -> int:
+        return next(iter(self._project.images.values())).n_channels
+
+    def _fitting_sampler(self) -> Sampler:
+        """Patches no larger than the largest block needs."""
+        multiple = self._network().multiple
+        largest = max(max(block.shape) for block in self._store.blocks)
+        patch = padded_size([min(self._patch, largest)], multiple)[0]
+        if self._batch == 1:  # batch normalisation needs more than one value at the coarsest level
+            patch = max(patch, 2 * multiple)
+        return Sampler(patch, self._batch, self._project.ndim, self._rng)
 
     # -- learning --------------------------------------------------------------------------------------------
 
     def step(self) -> None:
         """Make one optimiser step; between steps read a block or grow one."""
+        self._take_classes()
         student = self._network()
         self._read_on()
+        if not any(block.marked_at for block in self._store.blocks):
+            raise TrainingError(
+                "No mark is left to learn from.",
+                "Paint a blob inside some objects and a stroke of background, then train again.",
+            )
         if self.steps >= _GROW_FROM and self.steps % _GROW_EVERY == 0:
             self._grow_next()
         batch = self._sampler.draw(self._store.blocks)
@@ -181,7 +224,7 @@ class Trainer:
             sample_intensity(n, image.shape[1], generator=self._random, strength=config.intensity),
         )
         out = student(strong)
-        allowed = decode(fields["allowed"], len(self._project.classes))
+        allowed = decode(fields["allowed"], len(self._classes))
         painted = fields["painted"]
         parts = [slice(a, b) for a, b in ((0, batch.exact), (batch.exact, n)) if b > a]
         terms = {
@@ -219,7 +262,7 @@ class Trainer:
             image,
             fields,
             geometry,
-            outside={"allowed": self._project.classes.full, "interface": 255, "approximation": 255},
+            outside={"allowed": -2, "interface": 255, "approximation": 255},  # -2: every bit but the lowest
         )
 
     def _claim_loss(self, logits: Tensor, allowed: Tensor, fields: Mapping[str, Tensor]) -> Tensor:
@@ -239,8 +282,10 @@ class Trainer:
     # -- growing ---------------------------------------------------------------------------------------------
 
     def _read_on(self) -> None:
-        if not self._store.complete and self._store.read_one() is not None and self._store.complete:
-            self._store.settle()
+        if not self._store.complete:
+            self._store.read_one()
+            if self._store.complete:
+                self._store.settle()
 
     def _growing(self) -> list[Block]:
         rough = [b for b in self._store.blocks if b.growth is not None and not b.exact]
@@ -264,11 +309,11 @@ class Trainer:
             tau=self._config.tau,
             area_cap={},
         )
-        marks = self._store.marks_by_class()
-        grow_block(block, probabilities, separation if max(marks) > 1 else None, rules)
+        taught = any(len(b.knowledge.seed_class) > 2 for b in self._store.blocks)
+        grow_block(block, probabilities, separation if taught else None, rules)
         annotations = self._project.images[block.place.image].annotations
-        background = background_of(self._project.classes)
-        others = [c for c in self._project.classes.ids if c != background]
+        background = background_of(self._classes)
+        others = [c for c in self._classes.ids if c != background]
         take_claims(
             block,
             probabilities,
@@ -297,6 +342,18 @@ class Trainer:
         """Share of the early forest in the prediction."""
         return float(np.exp(-self.steps / _FOREST_STEPS)) if self._config.forest else 0.0
 
+    def _forest_counts(self) -> bool:
+        return self._forest_share() > _FOREST_LEAST
+
+    def _fit_forest(self) -> None:
+        self._pixel_forest().fit(self._store.blocks, self._rng)
+
+    def _pixel_forest(self) -> PixelForest:
+        if self._forest is None:
+            shape = self._project.ndim, self._channels, len(self._classes)
+            self._forest = PixelForest(*shape, seed=self._seed, jobs=torch.get_num_threads())
+        return self._forest
+
     def probabilities(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict an array that fits into memory.
 
@@ -311,7 +368,7 @@ class Trainer:
         """
         said, _ = self._teacher_says(pixels)
         share = self._forest_share()
-        if share > _FOREST_LEAST and self._forest.ready:
+        if self._forest_counts() and self._forest is not None and self._forest.ready:
             said = (1 - share) * said + share * self._forest.predict(pixels)
         return said
 
@@ -356,9 +413,10 @@ class Trainer:
 
     def report(self) -> Report:
         """Tell how training stands; waits for the device."""
-        if self.steps % _QUALITY_EVERY == 0 or self._quality[0] is None:
+        if self.steps - self._judged >= _QUALITY_EVERY:
+            self._judged = self.steps
             judges = [block for block in self._store.blocks if block.held_out.any()][:6]
-            self._quality = quality(judges, self.probabilities, len(self._project.classes))
+            self._quality = quality(judges, self.probabilities, len(self._classes))
         terms = {name: float(value) for name, value in self._terms.items()}
         return Report(
             step=self.steps,
@@ -377,14 +435,15 @@ class Trainer:
     # -- memory and disk -------------------------------------------------------------------------------------
 
     def shrink(self) -> str:
-        """Need less memory: half the batch, then half the patch, then the processor."""
+        """Need less memory: half the batch, then half the patch, then the processor; smaller tiles each time."""
         devices.free(self._device)
-        assert self._student is not None
+        smallest = 2 * self._student.multiple if self._student is not None else _SMALLEST_PATCH
+        self._plan = replace(self._plan, tile_px=max(self._plan.tile_px // 2, min(self._plan.tile_px, 4 * smallest)))
         if self._batch > 1:
             self._batch //= 2
             said = f"Memory was short: going on with {self._batch} patches at a time."
-        elif self._patch > 2 * self._student.multiple:
-            self._patch //= 2
+        elif self._patch > smallest:
+            self._patch = max(smallest, self._patch // 2)
             said = f"Memory was short: going on with patches of {self._patch} pixels."
         elif self._device.type != "cpu":
             self._to_processor()
@@ -394,41 +453,66 @@ class Trainer:
                 "There is not enough memory to train.",
                 "Close other programs, or work on smaller images.",
             )
-        self._sampler = Sampler(self._fitting_patch(), self._batch, self._project.ndim, self._rng)
+        if self._store.blocks and self._student is not None:
+            self._sampler = self._fitting_sampler()
         return said
 
     def _to_processor(self) -> None:
-        tensors, state = self._state()
+        saved = None if self._student is None else self._state()
         self._device = torch.device("cpu")
         self._plan = devices.plan_for(self._device, self._project.ndim)
         self._student = None
-        self._config = self._config.model_copy(update={"width": state["width"]})
-        self._restore({k: v.cpu() for k, v in tensors.items()}, state)
+        if saved is not None:
+            self._restore({k: v.cpu() for k, v in saved[0].items()}, saved[1])
 
     def save(self, folder: Path) -> None:
-        """Write weights, optimiser, random generators and growth."""
+        """Write weights, optimiser, random generators, growth and the early forest.
+
+        Notes
+        -----
+        A trainer of the same project and device that is prepared and then loads this goes on as this one would, to
+        the last bit if every block had been read when this was saved, and was read again by `prepare`.
+        """
         write_state(folder, *self._state())
 
     def load(self, folder: Path) -> None:
-        """Read what `save` wrote."""
-        self._restore(*read_state(folder))
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ProjectError
+            If it is damaged or was made for something else.
+        """
+        tensors, state = read_state(folder)
+        try:
+            self._restore(tensors, state)
+        except Exception as error:  # whatever a state that is whole but wrong may lead to
+            if is_out_of_memory(error):
+                raise
+            raise unreadable(folder, error) from error
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         student = self._network()
         tensors = {f"student.{k}": v for k, v in student.state_dict().items()}
         tensors |= {f"teacher.{k}": v for k, v in self._teacher.network.state_dict().items()}
-        optimizer, _ = flat_optimizer(self._optimizer)
-        tensors |= optimizer
+        tensors |= flat_optimizer(self._optimizer)
         tensors["random"] = self._random.get_state()
+        if self._forest is not None and self._forest_counts():
+            tensors |= self._forest.save()
+        blocks, records = self._store.save()
+        tensors |= blocks
         state = {
             "steps": self.steps,
             "updates": self._teacher.updates,
-            "width": self._config.width or self._plan.width,
+            "width": self._width,
+            "blocks": records,
             "rng": self._rng.bit_generator.state,
         }
         return tensors, state
 
     def _restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        if int(state["width"]) != self._width:  # made on a device with another plan
+            self._width, self._student = int(state["width"]), None
         student = self._network()
         for prefix, network in (("student.", student), ("teacher.", self._teacher.network)):
             network.load_state_dict(
@@ -438,7 +522,11 @@ class Trainer:
         self._random.set_state(tensors["random"])
         self._rng.bit_generator.state = state["rng"]
         self._teacher.updates = int(state["updates"])
+        self._store.restore(tensors, state["blocks"])
+        if not self._pixel_forest().ready:
+            self._pixel_forest().restore(tensors)
         self.steps = int(state["steps"])
+        self._judged = self.steps - _QUALITY_EVERY
 
     def close(self) -> None:
         """Give the memory back."""
@@ -447,3 +535,8 @@ class Trainer:
         if hasattr(self, "_teacher"):
             del self._teacher, self._optimizer
         devices.free(self._device)
+
+
+def _rules_out(block: Block) -> bool:
+    """Whether some pixel of a block is known not to be of a class, but not what it is."""
+    return bool((block.knowledge.known & (block.knowledge.certain == 0)).any())
