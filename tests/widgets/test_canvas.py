@@ -186,6 +186,7 @@ def test_the_annotation_shows_at_every_channel(open_canvas, viewer):
         assert canvas.annotation.get_value((2, channel, 10, 20), world=True) == 2
 
 
+@pytest.mark.filterwarnings("ignore:Contours are not displayed")  # napari slices before it tells
 def test_grown_regions_are_outlined_in_a_plane_and_filled_in_space(open_canvas, viewer):
     canvas = open_canvas((5, 40, 50), "ZYX")
     assert canvas.layers[Role.GROWN].contour > 0

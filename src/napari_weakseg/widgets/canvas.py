@@ -97,8 +97,7 @@ class ImageCanvas:
         for event in _FOLLOWED:
             getattr(image.events, event).connect(self._follow)
         viewer.layers.events.removed.connect(self._on_layer_removed)
-        viewer.dims.events.ndisplay.connect(self._before_slicing, position="first")
-        viewer.dims.events.ndisplay.connect(self._after_slicing, position="last")
+        viewer.dims.events.ndisplay.connect(self._on_ndisplay)
         if axes.endswith("C") and not image.rgb:  # show the rows and columns rather than columns and channels
             last = viewer.dims.ndim - 1
             viewer.dims.order = (*range(last - 2), last, last - 2, last - 1)
@@ -283,14 +282,9 @@ class ImageCanvas:
         for layer in self.layers.values():
             match(layer, self.place)
 
-    def _before_slicing(self, event: object = None) -> None:
-        """Fill grown regions before napari cuts out a volume, of which it draws no outlines."""
-        if self.viewer.dims.ndisplay == 3:
-            outline(self.layers[Role.GROWN], Role.GROWN, self.place, flat=False)
-
-    def _after_slicing(self, event: object = None) -> None:
-        if self.viewer.dims.ndisplay == 2:
-            outline(self.layers[Role.GROWN], Role.GROWN, self.place)
+    def _on_ndisplay(self, event: object = None) -> None:
+        """Fill grown regions in a volume, of which napari draws no outlines."""
+        outline(self.layers[Role.GROWN], Role.GROWN, self.place, flat=self.viewer.dims.ndisplay == 2)
 
     def _on_layer_removed(self, event: Any) -> None:
         if not self._closed and any(event.value is layer for layer in (self.image, *self.layers.values())):
@@ -302,8 +296,7 @@ class ImageCanvas:
             return
         self._closed = True
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
-        self.viewer.dims.events.ndisplay.disconnect(self._before_slicing)
-        self.viewer.dims.events.ndisplay.disconnect(self._after_slicing)
+        self.viewer.dims.events.ndisplay.disconnect(self._on_ndisplay)
         for event in _FOLLOWED:
             getattr(self.image.events, event).disconnect(self._follow)
         self.bridge.close()
