@@ -30,8 +30,6 @@ class TrainConfig(BaseModel):
         Rounds of growth at most.
     tau : float
         Least probability at which an object grows over a pixel.
-    filters : bool
-        Whether a fixed filter bank feeds the network beside the image.
     forest : bool
         Whether a pixel forest answers in the first seconds.
     weighting : {"violation", "balanced", "plain"}
@@ -47,13 +45,12 @@ class TrainConfig(BaseModel):
     patch_px: int | None = Field(default=None, ge=16)
     batch: int | None = Field(default=None, ge=1)
     width: int | None = Field(default=None, ge=1)
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0)
     ema: float = Field(default=0.99, ge=0, lt=1)
     orientation: Literal["any", "fixed"] = "any"
     growth: Literal["monotone", "regrow", "off"] = "monotone"
     rounds: int = Field(default=3, ge=0)
     tau: float = Field(default=0.85, gt=0, lt=1)
-    filters: bool = True
     forest: bool = True
     weighting: Literal["violation", "balanced", "plain"] = "violation"
     dice_weight: float = Field(default=0.5, ge=0)

@@ -10,11 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_weakseg.engine.losses import full_precision, weighted_mean
+from napari_weakseg.engine.targets import IGNORE
 
 __all__ = ["IGNORE", "approximation_loss", "multiscale_loss", "separation_loss", "tri_pool"]
-
-IGNORE = 255
-"""Value of a label target that is left out of the approximation and separation losses."""
 
 
 def approximation_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from napari_weakseg.engine.progress import MarkCounter
 from napari_weakseg.engine.protocol import TrainerProtocol
 
 #: Settings without which saved weights do not fit the network.
-NETWORK_SETTINGS = ("width", "filters")
+NETWORK_SETTINGS = ("width",)
 
 
 def trainer_factory(

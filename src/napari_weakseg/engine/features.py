@@ -1,7 +1,7 @@
 """A fixed bank of multi-scale filters: what a pixel classifier sees, computed as convolutions on the device.
 
 A network knows nothing in its first seconds; smoothed intensities, edges and ridges at several scales are worth
-a lot then. They feed the early pixel forest (`forest`) and the stem of the network (`networks`) alike.
+a lot then. They feed the early pixel forest (`forest`).
 """
 
 import math

@@ -1,8 +1,7 @@
 """The network: a compact U-Net, in 2-D and 3-D from the same code.
 
-Most of a U-Net's time goes into its finest level. Here that level is thin: the image and the responses of a fixed
-filter bank enter a pixel-wise layer at full resolution, the U-Net proper begins at half resolution, and both meet
-again just before the heads. The pixel-wise path learns within seconds, the U-Net adds context.
+Most of a U-Net's time goes into its finest level. Here that level is thin: a pixel-wise layer at full resolution,
+while the U-Net proper begins at half resolution; both meet again just before the heads.
 """
 
 import copy
@@ -13,8 +12,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from napari_weakseg.engine.features import FilterBank
 
 __all__ = ["Outputs", "UNet", "padded_size", "with_classes"]
 
@@ -42,7 +39,7 @@ class Outputs:
 
 
 class UNet(nn.Module):
-    """Compact U-Net with a filter-bank stem and three heads.
+    """Compact U-Net with three heads.
 
     The heads follow Ke et al. [1]_ (one decoder shared by all tasks, segmentation by a residual block on top, the
     separation beside it); their exact layers are ours. Batch normalisation and no other: in evaluation mode it is
@@ -58,8 +55,6 @@ class UNet(nn.Module):
         Channels at half resolution; they grow from there.
     depth : int
         Levels below half resolution.
-    filters : bool
-        Whether the filter bank feeds the stem.
 
     Notes
     -----
@@ -74,26 +69,21 @@ class UNet(nn.Module):
     centre: Tensor
     spread: Tensor
 
-    def __init__(
-        self, ndim: int, channels: int, classes: int, *, width: int = 32, depth: int = 3, filters: bool = True
-    ) -> None:
+    def __init__(self, ndim: int, channels: int, classes: int, *, width: int = 32, depth: int = 3) -> None:
         super().__init__()
         conv: Any = nn.Conv2d if ndim == 2 else nn.Conv3d
         transposed: Any = nn.ConvTranspose2d if ndim == 2 else nn.ConvTranspose3d
         norm: Any = nn.BatchNorm2d if ndim == 2 else nn.BatchNorm3d
         self.ndim = ndim
         self.multiple: int = 2 ** (depth + 1)
-        self.bank = FilterBank(ndim, channels) if filters else None
-        seen = channels + (self.bank.n_features if self.bank else 0)
         fine = max(8, width // 2)
         widths = [width * (2 + level) // 2 for level in range(depth + 1)]
-        self.register_buffer("centre", torch.zeros(seen, *[1] * ndim))
-        self.register_buffer("spread", torch.ones(seen, *[1] * ndim))
-        self.pixel = nn.Sequential(conv(seen, fine, 1, bias=False), norm(fine), nn.SiLU())
+        self.register_buffer("centre", torch.zeros(channels, *[1] * ndim))
+        self.register_buffer("spread", torch.ones(channels, *[1] * ndim))
+        self.pixel = nn.Sequential(conv(channels, fine, 1, bias=False), norm(fine), nn.SiLU())
         self.shrink = conv(fine, widths[0], 2, stride=2)
         self.down = nn.ModuleList(
-            _block(ndim, before, after)
-            for before, after in zip([widths[0], *widths[:-1]], widths, strict=True)
+            _block(ndim, before, after) for before, after in zip([widths[0], *widths[:-1]], widths, strict=True)
         )
         self.narrow = nn.ModuleList(conv(widths[i + 1], widths[i], 1) for i in reversed(range(depth)))
         self.up = nn.ModuleList(_block(ndim, 2 * widths[i], widths[i]) for i in reversed(range(depth)))
@@ -121,16 +111,12 @@ class UNet(nn.Module):
 
         Once, before training: were it taken from every batch anew, brightness would lose its meaning.
         """
-        seen = [self._seen(image[None])[0].flatten(1) for image in images]
-        values = torch.cat(seen, 1)
+        values = torch.cat([image.flatten(1) for image in images], 1)
         self.centre.copy_(values.mean(1).view_as(self.centre))
         self.spread.copy_(values.std(1).clamp_min(1e-3).view_as(self.spread))
 
-    def _seen(self, image: Tensor) -> Tensor:
-        return image if self.bank is None else torch.cat([image, self.bank(image)], 1)
-
     def _decoded(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        pixel = self.pixel(((self._seen(image) - self.centre) / self.spread).clamp(-5, 5))
+        pixel = self.pixel((image - self.centre) / self.spread)
         pool = F.max_pool2d if self.ndim == 2 else F.max_pool3d
         mode = "bilinear" if self.ndim == 2 else "trilinear"
         x = self.shrink(pixel)

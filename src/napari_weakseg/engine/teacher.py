@@ -2,14 +2,14 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from napari_weakseg.engine.losses import project
 
-__all__ = ["Teacher", "ramp", "teacher_target"]
+__all__ = ["Teacher", "ramp", "settle_statistics", "teacher_target"]
 
 
 class Teacher:
@@ -90,6 +90,25 @@ def ramp(step: int, length: int) -> float:
     """Sigmoid-shaped ramp from ``exp(-5)`` at step 0 to 1 at `length`, the usual one for mean teachers."""
     missing = 1 - min(1.0, step / max(1, length))
     return math.exp(-5 * missing**2)
+
+
+@torch.no_grad()
+def settle_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Take the statistics of all batch normalisations from some batches, (N, C, *S) each, weights as they are.
+
+    As stochastic weight averaging does for its averaged network (Izmailov et al., UAI 2018).
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over the batches
+        norm.train()
+    for batch in batches:
+        network(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
 
 
 def _matched(mine: Iterator[Tensor], theirs: Iterator[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

@@ -1,5 +1,6 @@
 """Training: reads blocks, learns from what is known about them, grows their blobs, predicts."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,7 @@ from napari_weakseg.engine.predict import predict_tiles
 from napari_weakseg.engine.protocol import Report, Tile
 from napari_weakseg.engine.sampling import Batch, Sampler
 from napari_weakseg.engine.store import BlockStore
-from napari_weakseg.engine.teacher import Teacher, ramp, teacher_target
+from napari_weakseg.engine.teacher import Teacher, ramp, settle_statistics, teacher_target
 
 __all__ = ["Trainer"]
 
@@ -48,6 +49,7 @@ _GROW_BLOCKS = 48  # blocks that grow during training
 _FOREST_STEPS = 120.0  # after as many steps the forest's share has fallen to 1/e
 _FOREST_LEAST = 0.03
 _QUALITY_EVERY = 25  # steps
+_SETTLING_BATCHES = 4  # from which the teacher's normalisation statistics are taken
 _SMALLEST_PATCH = 32
 
 
@@ -78,6 +80,8 @@ class Trainer:
         self._terms: dict[str, Tensor] = {}
         self._quality: tuple[float | None, int] = (None, 0)
         self._judged = -_QUALITY_EVERY
+        self._seen: deque[Tensor] = deque(maxlen=_SETTLING_BATCHES)
+        self._settled_at = -1
         self.steps = 0
 
     # -- getting ready ---------------------------------------------------------------------------------------
@@ -160,7 +164,6 @@ class Trainer:
                 self._channels,
                 len(self._classes),
                 width=self._width,
-                filters=self._config.filters,
             ).to(self._device)
             self._equip(student)
             self._student = student
@@ -219,6 +222,7 @@ class Trainer:
         config, n = self._config, len(batch.image)
         marked = n - batch.unmarked
         image, fields = self._augmented(batch)
+        self._seen.append(image)
         strong = apply_intensity(
             image,
             sample_intensity(n, image.shape[1], generator=self._random, strength=config.intensity),
@@ -323,11 +327,23 @@ class Trainer:
 
     # -- predicting ------------------------------------------------------------------------------------------
 
+    def _settled_teacher(self) -> UNet:
+        """Give the averaged network with normalisation statistics of its own.
+
+        The student's running statistics lag behind its weights and belong to other weights than the teacher's, which
+        ruins the first predictions; a pass over the last batches, without changed grey values, gives the teacher's.
+        """
+        network = self._teacher.network
+        assert isinstance(network, UNet)
+        if self._settled_at != self.steps and len(self._seen) > 1:
+            settle_statistics(network, self._seen)
+            self._settled_at = self.steps
+        return network
+
     @torch.inference_mode()
     def _teacher_says(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Probabilities (K, *S) and interface probability (*S) of an image of any size."""
-        network = self._teacher.network
-        assert isinstance(network, UNet)
+        network = self._settled_teacher()
         shape = pixels.shape[1:]
         missing = [(0, b - a) for a, b in zip(shape, padded_size(shape, network.multiple), strict=True)]
         padded = np.pad(pixels, [(0, 0), *missing], mode="symmetric")
