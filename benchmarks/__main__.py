@@ -1,0 +1,114 @@
+"""``python -m benchmarks [quality | growth | speed | report]``; everything where none is named."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import results
+from benchmarks.sets import ROOT, SETS, NoData
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what is asked for; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    code = 0
+    for name in ("speed", "quality", "growth", "report") if given.what == "all" else (given.what,):
+        try:
+            _COMMANDS[name](given)
+        except NoData as error:
+            print(error, file=sys.stderr)
+            code = 1
+        except KeyboardInterrupt:
+            print("\nStopped. What is finished is kept; the same command goes on from there.", file=sys.stderr)
+            return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    from benchmarks.arms import ARMS
+    from benchmarks.speed import PARTS
+
+    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("what", nargs="?", default="all", choices=("all", "quality", "growth", "speed", "report"))
+    parser.add_argument("--sets", nargs="+", choices=list(SETS), help="image sets")
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), help="methods (quality)")
+    parser.add_argument("--exact", nargs="+", type=int, help="numbers of exact images (quality, growth)")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), help="what to measure (speed)")
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds")
+    parser.add_argument("--seconds", type=float, help="training time of a run; length of a speed measurement")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto")
+    parser.add_argument("--threads", type=int, default=threads, help="processor threads")
+    parser.add_argument("--images", type=int, default=0, help="training images at most, for a trial; 0 = all")
+    parser.add_argument("--judges", type=int, default=0, help="test images at most, for a trial; 0 = as documented")
+    parser.add_argument("--side", type=int, default=20_000, help="side of the large image (speed, memory)")
+    parser.add_argument("--results", type=Path, default=results.FOLDER, help="folder of the result files")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks.md", help="page to write")
+    return parser
+
+
+def _quality(given: argparse.Namespace) -> None:
+    from benchmarks import quality
+
+    quality.run(
+        quality.Options(
+            sets=given.sets or tuple(SETS),
+            arms=given.arms or quality.DEFAULT_ARMS,
+            seeds=given.seeds,
+            seconds=given.seconds or quality.SECONDS,
+            exact=quality.EXACT if given.exact is None else given.exact,
+            device=given.device,
+            threads=given.threads,
+            images=given.images,
+            judges=given.judges,
+            folder=given.results,
+        )
+    )
+
+
+def _growth(given: argparse.Namespace) -> None:
+    from benchmarks import growth
+    from benchmarks.quality import EXACT, Options
+
+    growth.run(
+        Options(
+            sets=given.sets or growth.SETS_GROWN,
+            seeds=given.seeds,
+            seconds=given.seconds or growth.SECONDS,
+            exact=EXACT if given.exact is None else given.exact,
+            device=given.device,
+            threads=given.threads,
+            images=given.images,
+            folder=given.results,
+        )
+    )
+
+
+def _speed(given: argparse.Namespace) -> None:
+    from benchmarks import speed
+
+    speed.run(
+        speed.Options(
+            parts=given.parts or tuple(speed.PARTS),
+            seconds=given.seconds or speed.SECONDS,
+            device=given.device,
+            threads=given.threads,
+            side=given.side,
+            folder=given.results,
+        )
+    )
+
+
+def _report(given: argparse.Namespace) -> None:
+    from benchmarks import report
+
+    report.write(given.results, given.page)
+    print(f"Written: {given.page}")
+
+
+_COMMANDS = {"quality": _quality, "growth": _growth, "speed": _speed, "report": _report}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""What is compared: four ways to learn from the same marks."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.marks import Marked
+from benchmarks.sets import ImageSet
+from napari_weakseg.core.config import TrainConfig
+from napari_weakseg.core.project import Project
+
+__all__ = ["ARMS", "PLAIN", "Arm", "make_project"]
+
+#: Partial cross-entropy and nothing else: the same network, sampler, optimiser, averaging and flips.
+PLAIN = TrainConfig(
+    forest=False,
+    growth="off",
+    weighting="plain",
+    dice_weight=0,
+    claim_weight=0,
+    approximation_weight=0,
+    separation_weight=0,
+    consistency_weight=0,
+    intensity=0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A method.
+
+    Attributes
+    ----------
+    name, title : str
+    config : TrainConfig or None
+        None: the forest.
+    coverage : bool
+        Whether it is told that every object has a mark.
+    all_exact : bool
+        Whether it learns from the exact masks of all images.
+    """
+
+    name: str
+    title: str
+    config: TrainConfig | None
+    coverage: bool = True
+    all_exact: bool = False
+
+
+ARMS = {
+    arm.name: arm
+    for arm in (
+        Arm("ours", "napari-weakseg", TrainConfig()),
+        Arm("plain", "plain U-Net", PLAIN, coverage=False),
+        Arm("covered", "plain U-Net told that every object is marked", PLAIN),
+        Arm("forest", "random forest", None),
+        Arm("full", "all masks exact", TrainConfig(), all_exact=True),
+    )
+}
+
+
+def make_project(folder: Path, image_set: ImageSet, marked: Iterable[Marked], *, coverage: bool) -> Project:
+    """Put annotated images into a new project.
+
+    Parameters
+    ----------
+    folder : Path
+    image_set : ImageSet
+    marked : iterable of Marked
+    coverage : bool
+        Whether it is said where every object has a mark.
+    """
+    project = Project.create(folder, image_set.classes)
+    for item in marked:
+        image = project.add_image(item.picture.path, name=item.picture.name)
+        image.paint(item.labels)
+        for class_id in range(2, len(image_set.classes) + 1):
+            ids = item.objects * (item.labels == class_id)
+            if ids.any():
+                image.paint_objects(class_id, ids)
+        if item.exact:
+            image.coverage(None, "exact")
+        elif item.all_objects and coverage:
+            for class_id in range(2, len(image_set.classes) + 1):
+                image.coverage(class_id, "all objects")
+    return project
