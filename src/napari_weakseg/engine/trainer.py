@@ -1,7 +1,7 @@
 """Training: reads blocks, learns from what is known about them, grows their blobs, predicts."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,14 @@ from napari_weakseg.engine.checkpoint import (
 from napari_weakseg.engine.evaluate import quality
 from napari_weakseg.engine.failures import is_out_of_memory
 from napari_weakseg.engine.forest import PixelForest
-from napari_weakseg.engine.growing import background_of, grow_block, median_round, rules_for, take_claims
+from napari_weakseg.engine.growing import (
+    claim_outline,
+    everything_marked,
+    grow_block,
+    median_round,
+    rules_for,
+    take_claims,
+)
 from napari_weakseg.engine.intensity import apply_intensity, sample_intensity
 from napari_weakseg.engine.losses import decidable_dice, decode, project, set_loss, soft_ce
 from napari_weakseg.engine.networks import UNet, padded_size, with_classes
@@ -98,6 +105,7 @@ class Trainer:
         if (problem := self._missing_marks()) is not None:
             raise problem
         self._store.settle()
+        self._claim_outlines(self._store.blocks)
         student = self._network()
         if not self.steps:
             sample = [torch.from_numpy(block.pixels).to(self._device) for block in self._store.blocks[:8]]
@@ -114,7 +122,9 @@ class Trainer:
         if self._student is None:
             return
         self._take_classes()
-        for block in self._store.changed(image):
+        changed = self._store.changed(image)
+        self._claim_outlines(changed)
+        for block in changed:
             self._sampler.favour(block)
         if self._forest_counts():
             self._fit_forest()
@@ -150,6 +160,7 @@ class Trainer:
         self._equip(self._student)
         self._teacher.network = with_classes(teacher, len(self._classes)).eval().requires_grad_(False)
         self._teacher.updates = updates
+        self._settled_at = -1
         self._forest = None
         self._store.classes_changed()
         if self._forest_counts():
@@ -172,9 +183,7 @@ class Trainer:
     def _equip(self, student: UNet) -> None:
         """Make teacher and optimiser anew."""
         self._teacher = Teacher(student, decay=self._config.ema)
-        self._optimizer = torch.optim.AdamW(
-            student.parameters(), lr=self._config.learning_rate, weight_decay=1e-4
-        )
+        self._optimizer = torch.optim.AdamW(student.parameters(), lr=self._config.learning_rate, weight_decay=1e-4)
 
     @property
     def _channels(self) -> int:
@@ -287,9 +296,11 @@ class Trainer:
 
     def _read_on(self) -> None:
         if not self._store.complete:
-            self._store.read_one()
+            block = self._store.read_one()
             if self._store.complete:
                 self._store.settle()
+            if block is not None:
+                self._claim_outlines([block])
 
     def _growing(self) -> list[Block]:
         rough = [b for b in self._store.blocks if b.growth is not None and not b.exact]
@@ -298,9 +309,7 @@ class Trainer:
     def _grow_next(self) -> None:
         if self._config.growth == "off" or not self._config.rounds:
             return
-        waiting = [
-            b for b in self._growing() if b.growth is not None and b.growth.round < self._config.rounds
-        ]
+        waiting = [b for b in self._growing() if b.growth is not None and b.growth.round < self._config.rounds]
         if waiting:
             self._grow(min(waiting, key=lambda block: block.growth.round if block.growth else 0))
 
@@ -315,15 +324,17 @@ class Trainer:
         )
         taught = any(len(b.knowledge.seed_class) > 2 for b in self._store.blocks)
         grow_block(block, probabilities, separation if taught else None, rules)
+        take_claims(block, probabilities, everywhere=self._everything_marked(block))
+
+    def _everything_marked(self, block: Block) -> bool:
         annotations = self._project.images[block.place.image].annotations
-        background = background_of(self._classes)
-        others = [c for c in self._classes.ids if c != background]
-        take_claims(
-            block,
-            probabilities,
-            background=background,
-            everything_marked=all(annotations.coverage_of(c) == "all objects" for c in others),
-        )
+        return everything_marked(block, annotations, self._classes)
+
+    def _claim_outlines(self, blocks: Sequence[Block]) -> None:
+        if self._config.outline_weight and self._config.claim_weight:
+            for block in blocks:
+                if self._everything_marked(block):
+                    claim_outline(block, self._config.outline_weight)
 
     # -- predicting ------------------------------------------------------------------------------------------
 
@@ -469,6 +480,8 @@ class Trainer:
                 "There is not enough memory to train.",
                 "Close other programs, or work on smaller images.",
             )
+        for _ in range(len(self._seen)):
+            self._seen.append(self._seen.popleft()[: self._batch].clone())
         if self._store.blocks and self._student is not None:
             self._sampler = self._fitting_sampler()
         return said
@@ -478,6 +491,7 @@ class Trainer:
         self._device = torch.device("cpu")
         self._plan = devices.plan_for(self._device, self._project.ndim)
         self._student = None
+        self._seen.clear()
         if saved is not None:
             self._restore({k: v.cpu() for k, v in saved[0].items()}, saved[1])
 
@@ -489,6 +503,8 @@ class Trainer:
         A trainer of the same project and device that is prepared and then loads this goes on as this one would, to
         the last bit if every block had been read when this was saved, and was read again by `prepare`.
         """
+        self._network()
+        self._settled_teacher()
         write_state(folder, *self._state())
 
     def load(self, folder: Path) -> None:
@@ -513,6 +529,7 @@ class Trainer:
         tensors |= {f"teacher.{k}": v for k, v in self._teacher.network.state_dict().items()}
         tensors |= flat_optimizer(self._optimizer)
         tensors["random"] = self._random.get_state()
+        tensors |= {f"seen.{i}": image for i, image in enumerate(self._seen)}
         if self._forest is not None and self._forest_counts():
             tensors |= self._forest.save()
         blocks, records = self._store.save()
@@ -531,9 +548,7 @@ class Trainer:
             self._width, self._student = int(state["width"]), None
         student = self._network()
         for prefix, network in (("student.", student), ("teacher.", self._teacher.network)):
-            network.load_state_dict(
-                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            )
+            network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         restore_optimizer(self._optimizer, tensors)
         self._random.set_state(tensors["random"])
         self._rng.bit_generator.state = state["rng"]
@@ -541,7 +556,10 @@ class Trainer:
         self._store.restore(tensors, state["blocks"])
         if not self._pixel_forest().ready:
             self._pixel_forest().restore(tensors)
-        self.steps = int(state["steps"])
+        seen = sum(name.startswith("seen.") for name in tensors)
+        self._seen.clear()
+        self._seen.extend(tensors[f"seen.{i}"].to(self._device) for i in range(seen))
+        self._settled_at = self.steps = int(state["steps"])
         self._judged = self.steps - _QUALITY_EVERY
 
     def close(self) -> None:

@@ -1,0 +1,161 @@
+"""Held-out marks: which, that they stay so, and what they say."""
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_weakseg.core.project import Project
+from napari_weakseg.engine.evaluate import hold_out, quality
+from napari_weakseg.engine.growing import take_claims
+from napari_weakseg.engine.growth import Evidence, GrowthRules
+from napari_weakseg.engine.store import BlockStore
+
+MakeProject = Callable[..., Project]
+
+
+def filled(project: Project, seed: int = 0) -> BlockStore:
+    store = BlockStore(project, np.random.default_rng(seed))
+    deque(store.scan(), maxlen=0)
+    while store.read_one() is not None:
+        pass
+    store.settle()
+    return store
+
+
+def blobs(n: int, shape: tuple[int, int] = (120, 120), *, skip: int = -1) -> NDArray[np.uint8]:
+    """Lay n blobs of class 2 out on a grid, and a line of background below."""
+    labels = np.zeros(shape, np.uint8)
+    for i in range(n):
+        if i != skip:
+            y, x = divmod(i, 11)
+            labels[10 * y + 12 : 10 * y + 16, 10 * x + 4 : 10 * x + 8] = 2
+    labels[-3:] = 1
+    return labels
+
+
+def project_of(make_project: MakeProject, *labels: NDArray[np.uint8]) -> Project:
+    project = make_project()
+    for i, each in enumerate(labels):
+        project.add_image(np.zeros(each.shape, np.uint8), name=f"{i}", axes="YX").paint(each)
+    return project
+
+
+def test_about_one_blob_in_eight_is_spared(make_project: MakeProject) -> None:
+    store = filled(project_of(make_project, *[blobs(99)] * 4))
+    shares = [block.held_out.sum() / (99 * 16) for block in store.blocks]
+    assert 0.06 < float(np.mean(shares)) < 0.2
+    assert len({block.held_out.tobytes() for block in store.blocks}) == 4  # not the same ones in every image
+
+
+def test_few_marks_are_all_learned_from(make_project: MakeProject) -> None:
+    store = filled(project_of(make_project, blobs(15)))
+    assert not store.blocks[0].held_out.any()
+
+
+def test_training_never_knows_what_is_held_out(make_project: MakeProject) -> None:
+    (block,) = filled(project_of(make_project, blobs(99))).blocks
+    spared = block.held_out
+    assert spared.any()
+    assert (block.knowledge.painted[spared]).all()
+    assert (block.allowed[spared] == block.knowledge.full).all()
+    known = np.zeros(block.shape, bool)
+    for at in block.marked_at.values():
+        known.ravel()[at] = True
+    assert not (known & spared).any()
+    assert (known | spared)[block.knowledge.painted].all()
+
+
+def test_what_grows_from_held_out_blobs_is_not_claimed(make_project: MakeProject) -> None:
+    (block,) = filled(project_of(make_project, blobs(99))).blocks
+    assert block.growth is not None
+    p = np.full((2, *block.shape), 0.02, np.float32)
+    p[1] = 0.98
+    block.growth = block.growth.advanced(Evidence(p, block.knowledge.allowed), GrowthRules((2.0, 2.0)))
+    take_claims(block, p, background=1, everything_marked=False)
+    spared = np.unique(block.knowledge.seeds[block.held_out])
+    grown = np.isin(block.growth.ids, spared[spared > 0])
+    assert grown.sum() > block.held_out.sum()
+    assert not block.claim[grown].any()
+    assert not block.claim_weight[grown].any()
+    assert (block.approximation[grown] == 255).all()
+    assert (block.claim == 2).any()
+
+
+def test_a_mark_stays_held_out_whatever_else_is_painted(make_project: MakeProject) -> None:
+    project = project_of(make_project, blobs(60, skip=0), blobs(60))
+    before = {block.place.image: block.held_out.copy() for block in filled(project).blocks}
+    first = np.zeros((4, 4), np.uint8) + 2  # in front of all others, so that every blob gets another number
+    project.images["0"].paint(first, start=(12, 4))
+    project.images["1"].paint(np.where(blobs(80) == 2, 2, blobs(60)))
+    for block in filled(project, seed=5).blocks:
+        old = blobs(60, skip=0 if block.place.image == "0" else -1) > 0
+        np.testing.assert_array_equal(block.held_out & old, before[block.place.image])
+
+
+def test_a_held_out_blob_that_is_erased_is_held_out_no_more(make_project: MakeProject) -> None:
+    project = project_of(make_project, blobs(99))
+    store = filled(project)
+    (block,) = store.blocks
+    spared = block.held_out.copy()
+    project.images["0"].paint(np.where(spared, 0, blobs(99)))
+    store.changed("0")
+    assert not (block.held_out & spared).any()
+
+
+def exact(make_project: MakeProject, n: int) -> Project:
+    project = make_project()
+    for i in range(n):
+        labels = np.zeros((20, 40), np.uint8)
+        labels[5:15, 5:36] = 2
+        image = project.add_image(np.zeros((20, 40), np.uint8), name=f"{i}", axes="YX")
+        image.paint(labels)
+        image.coverage(None, "exact")
+    return project
+
+
+def test_of_every_third_exact_block_a_quarter_is_held_out(make_project: MakeProject) -> None:
+    store = filled(exact(make_project, 6))
+    shares = {int(block.place.image): block.held_out.mean() for block in store.blocks}
+    assert [i for i in range(6) if shares[i]] == [2, 5]
+    assert shares[2] == 0.25
+    block = next(block for block in store.blocks if block.place.image == "2")
+    assert block.held_out[:, 30:].all()
+    store.changed("2")
+    assert block.held_out[:, 30:].all()
+
+
+def test_a_stroke_in_an_exact_block_leaves_held_out_background_held_out(make_project: MakeProject) -> None:
+    project = exact(make_project, 3)
+    store = filled(project)
+    project.images["2"].paint(np.full((3, 3), 2, np.uint8), start=(0, 0))
+    store.changed("2")
+    block = next(block for block in store.blocks if block.place.image == "2")
+    assert block.held_out[:, 30:].all()
+
+
+def test_quality_is_the_mean_dice_on_held_out_pixels(make_project: MakeProject) -> None:
+    store = filled(exact(make_project, 3))
+    truth = np.ones((20, 40), int)
+    truth[5:15, 5:36] = 2
+
+    def answering(labels: NDArray[np.int_]) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+        return lambda pixels: np.stack([labels == 1, labels == 2]).astype(np.float32)
+
+    assert quality(store.blocks, answering(truth), 2) == (1.0, 200)
+    assert quality(store.blocks, answering(3 - truth), 2) == (0.0, 200)
+    score, n = quality(store.blocks, answering(np.ones_like(truth)), 2)
+    n_object = 10 * 6
+    assert n == 200
+    assert score == (2 * (200 - n_object) / (200 + 200 - n_object) + 0) / 2
+
+
+def test_no_quality_without_held_out_marks(make_project: MakeProject) -> None:
+    store = filled(exact(make_project, 1))
+    hold_out(store.blocks[0], 0, [0, 0, 1])
+
+    def never(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        raise AssertionError("nothing to judge")
+
+    assert quality(store.blocks, never, 2) == (None, 0)

@@ -1,0 +1,106 @@
+"""Tiled prediction: every pixel once, the same as the whole, in the wanted order, in bounded memory."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from napari_weakseg.core.regions import Region, intersection, region_of, shape_of
+from napari_weakseg.engine.predict import predict_tiles
+
+
+def pointwise(frame: NDArray[np.float32]) -> Any:
+    def probabilities(region: Region) -> NDArray[np.float32]:
+        p = frame[region]
+        assert p.shape == shape_of(region)
+        return np.stack([p, 1 - p])
+
+    return probabilities
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> dict[str, Any]:
+    ndim = draw(st.integers(2, 3))
+    shape = tuple(draw(st.lists(st.integers(1, 40 if ndim == 2 else 14), min_size=ndim, max_size=ndim)))
+
+    def region() -> Region:
+        starts = [draw(st.integers(0, n - 1)) for n in shape]
+        return tuple(slice(a, draw(st.integers(a + 1, n))) for a, n in zip(starts, shape, strict=True))
+
+    return {
+        "shape": shape,
+        "tile_px": draw(st.integers(1, 20)),
+        "halo_px": draw(st.integers(0, 6)),
+        "region": region() if draw(st.booleans()) else None,
+        "first": region() if draw(st.booleans()) else None,
+    }
+
+
+@settings(max_examples=120, deadline=None)
+@given(cases(), st.integers(0, 2**20))
+def test_gives_every_pixel_once_and_as_the_whole_would(case: dict[str, Any], seed: int) -> None:
+    frame = np.random.default_rng(seed).integers(0, 65, case["shape"]).astype(np.float32) / 64
+    times = np.zeros(case["shape"], int)
+    result = np.full((2, *case["shape"]), np.nan, np.float32)
+    for tile in predict_tiles(pointwise(frame), **case):
+        place = region_of(tile.start, tile.stop)
+        assert tile.probabilities.shape == (2, *shape_of(place))
+        assert tile.probabilities.dtype == np.float16
+        times[place] += 1
+        result[(slice(None), *place)] = tile.probabilities
+    asked = case["region"] or tuple(slice(0, n) for n in case["shape"])
+    wanted = np.zeros(case["shape"], int)
+    wanted[asked] = 1
+    np.testing.assert_array_equal(times, wanted)
+    np.testing.assert_allclose(result[0][asked], frame[asked], atol=1e-3)  # float16
+    np.testing.assert_allclose(result[1][asked], 1 - frame[asked], atol=1e-3)
+
+
+def test_what_is_on_the_screen_comes_first() -> None:
+    first = (slice(30, 60), slice(70, 94))
+    window = pointwise(np.zeros((128, 128), np.float32))
+    tiles = list(predict_tiles(window, (128, 128), tile_px=24, halo_px=4, first=first))
+    touch = [intersection(region_of(t.start, t.stop), first) is not None for t in tiles]
+    assert 0 < sum(touch) < len(touch)
+    assert touch == sorted(touch, reverse=True)
+    assert all(a <= m < b for a, m, b in zip(tiles[0].start, (45, 82), tiles[0].stop, strict=True))
+
+
+def test_can_be_left_at_any_moment() -> None:
+    asked = []
+
+    def window(region: Region) -> NDArray[np.float32]:
+        asked.append(region)
+        return np.full((2, *shape_of(region)), 0.5, np.float32)
+
+    tiles = predict_tiles(window, (1000, 1000), tile_px=32, halo_px=8)
+    next(tiles)
+    tiles.close()
+    assert len(asked) <= 4
+
+
+@pytest.mark.parametrize("first", [None, (slice(480, 520), slice(480, 520))])
+def test_memory_grows_with_a_row_and_not_with_the_frame(first: Region | None) -> None:
+    window_px = 32
+    calls = 0
+
+    def window(region: Region) -> NDArray[np.float32]:
+        nonlocal calls
+        calls += 1
+        return np.full((2, *shape_of(region)), 0.5, np.float32)
+
+    tiles = predict_tiles(window, (1000, 1000), tile_px=window_px, halo_px=8, first=first)
+    kept = 0
+    for _ in tiles:
+        kept = max(kept, len(tiles.gi_frame.f_locals["kept"]))  # type: ignore[attr-defined]
+    row = -(-1000 // 16)
+    assert calls == row**2  # no window twice
+    assert kept <= (3 if first is None else 8) * row
+
+
+def test_a_frame_that_fits_is_one_window() -> None:
+    tiles = list(predict_tiles(pointwise(np.zeros((30, 20), np.float32)), (30, 20), tile_px=32, halo_px=8))
+    assert [(t.start, t.stop) for t in tiles] == [((0, 0), (30, 20))]

@@ -1,0 +1,169 @@
+"""Batches: shapes that never change, shares that are kept, nothing invented at the border."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from napari_weakseg.core.knowledge import Knowledge
+from napari_weakseg.engine.auxiliary import IGNORE
+from napari_weakseg.engine.blocks import Block, Place, interfaces_of
+from napari_weakseg.engine.sampling import Sampler
+
+FULL = 0b110
+
+
+def block(kind: str = "rough", shape: tuple[int, ...] = (40, 40), *, full: int = FULL, number: float = 0.0) -> Block:
+    """Half background, half class 2 where exact; two small blobs where rough; nothing where bare."""
+    allowed = np.full(shape, full, np.uint32)
+    seeds = np.zeros(shape, np.int32)
+    painted = np.zeros(shape, bool)
+    if kind == "exact":
+        allowed[:] = 0b010
+        allowed[..., shape[-1] // 2 :] = 0b100
+    if kind in ("exact", "rough"):
+        seeds[..., -3:] = 1
+        painted[..., :2] = painted[..., -3:] = True
+        allowed[..., :2], allowed[..., -3:] = 0b010, 0b100
+    complete = np.full(shape, kind == "exact")
+    classes = np.array([0, 2] if seeds.any() else [0], np.uint8)
+    known = Knowledge(allowed, painted, seeds, classes, complete, (), full)
+    made = Block(
+        Place("a", (), tuple(slice(0, n) for n in shape), marked=kind != "bare"),
+        np.full((1, *shape), number, np.float32),
+        known,
+        interfaces_of(known),
+        np.zeros(shape, bool),
+        np.zeros(shape, np.uint8),
+        np.zeros(shape, np.uint8),
+        classes[seeds],
+        0,
+    )
+    made.refresh()
+    return made
+
+
+@pytest.fixture
+def sampler() -> Callable[..., Sampler]:
+    return lambda patch=32, batch=8, ndim=2: Sampler(patch, batch, ndim, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (40, 100), (5, 7), (1, 1), (200, 3)])
+@pytest.mark.parametrize("kinds", ["rough", "exact", "rough exact", "rough exact bare", "exact bare", "bare"])
+def test_shapes_are_always_the_same(sampler: Callable[..., Sampler], shape: tuple[int, ...], kinds: str) -> None:
+    blocks = [block(kind, shape) for kind in kinds.split()]
+    drawn = sampler()
+    for _ in range(3):
+        batch = drawn.draw(blocks)
+        assert batch.image.shape == (8, 1, 32, 32)
+        assert batch.image.dtype == torch.float32
+        kinds_of = {name: x.dtype for name, x in batch.fields.items()}
+        assert kinds_of == {
+            "allowed": torch.int32,
+            "painted": torch.bool,
+            "claim": torch.uint8,
+            "claim_weight": torch.uint8,
+            "interface": torch.uint8,
+            "approximation": torch.uint8,
+        }
+        assert all(x.shape == (8, 32, 32) for x in batch.fields.values())
+
+
+def test_works_in_three_dimensions(sampler: Callable[..., Sampler]) -> None:
+    batch = sampler(16, 4, 3).draw([block("rough", (5, 40, 40)), block("bare", (5, 40, 40))])
+    assert batch.image.shape == (4, 1, 16, 16, 16)
+
+
+def test_nothing_is_known_beyond_a_small_image(sampler: Callable[..., Sampler]) -> None:
+    small = block("exact", (10, 12))
+    batch = sampler(32, 4).draw([small])
+    beyond = torch.ones(4, 32, 32, dtype=torch.bool)
+    beyond[:, :10, :12] = False
+    for name, fill in {"allowed": FULL, "painted": 0, "claim": 0, "interface": 255, "approximation": IGNORE}.items():
+        assert (batch.fields[name][beyond] == fill).all(), name
+    assert (batch.fields["allowed"][:, :10, :12] != FULL).all()
+
+
+def test_thirty_one_classes_fit(sampler: Callable[..., Sampler]) -> None:
+    full = sum(1 << k for k in range(1, 32))
+    batch = sampler(32, 4).draw([block("rough", (10, 10), full=full)])
+    assert (batch.fields["allowed"][:, 20:, 20:] == np.uint32(full).view(np.int32)).all()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "size", "wanted"),
+    [
+        ("rough", 8, (0, 0)),
+        ("exact", 8, (8, 0)),
+        ("rough exact", 8, (4, 0)),
+        ("rough exact bare", 8, (3, 1)),
+        ("rough bare", 8, (0, 1)),
+        ("exact bare", 8, (7, 1)),
+        ("rough exact bare bare bare", 16, (7, 2)),
+        ("rough exact bare", 2, (1, 0)),
+        ("rough bare", 1, (0, 0)),
+        ("bare", 4, (0, 4)),
+    ],
+)
+def test_shares_are_kept(sampler: Callable[..., Sampler], kinds: str, size: int, wanted: tuple[int, int]) -> None:
+    numbers = {"exact": 1.0, "rough": 2.0, "bare": 3.0}
+    batch = sampler(16, size).draw([block(kind, number=numbers[kind]) for kind in kinds.split()])
+    assert (batch.exact, batch.unmarked) == wanted
+    drawn = batch.image[:, 0, 0, 0].tolist()
+    n_exact, n_bare = wanted
+    assert drawn == [1.0] * n_exact + [2.0] * (size - n_exact - n_bare) + [3.0] * n_bare
+
+
+def test_one_patch_at_a_time_takes_turns(sampler: Callable[..., Sampler]) -> None:
+    one = sampler(16, 1)
+    blocks = [block("rough"), block("exact"), block("bare")]
+    drawn = [one.draw(blocks) for _ in range(40)]
+    assert {batch.exact for batch in drawn} == {0, 1}
+    assert {batch.unmarked for batch in drawn} == {0}
+
+
+def test_new_strokes_are_favoured_for_a_while(sampler: Callable[..., Sampler]) -> None:
+    blocks = [block(number=i) for i in range(20)]
+    drawn = sampler(16, 4)
+    drawn.favour(blocks[7])
+
+    def share(n: int) -> float:
+        return float(np.mean([(drawn.draw(blocks).image[:, 0, 0, 0] == 7).float().mean() for _ in range(n)]))
+
+    assert share(15) > 2 / 20
+    assert share(200) < 1.5 / 20
+    assert blocks[7].new_draws == 0
+
+
+def test_most_patches_show_a_mark_and_rare_classes_are_as_likely(sampler: Callable[..., Sampler]) -> None:
+    large = block("rough", (400, 400))
+    drawn = sampler(16, 4)
+    seen = [
+        (batch.fields["allowed"] == bits).flatten(1).any(1)
+        for _ in range(60)
+        for bits in (2, 4)
+        for batch in [drawn.draw([large])]
+    ]
+    background, nucleus = torch.cat(seen[::2]).float().mean(), torch.cat(seen[1::2]).float().mean()
+    assert 0.3 < background < 0.6
+    assert 0.3 < nucleus < 0.6
+
+
+def test_held_out_pixels_are_shown_to_no_head(sampler: Callable[..., Sampler]) -> None:
+    spared = block("exact", (32, 32))
+    spared.held_out[..., 16:] = True
+    spared.refresh()
+    batch = sampler(32, 4).draw([spared])
+    for name, fill in {"allowed": FULL, "painted": 0, "interface": 255, "approximation": IGNORE}.items():
+        assert (batch.fields[name][..., 16:] == fill).all(), name
+    assert 2 not in spared.marked_at
+
+
+def test_blocks_are_never_written_to(sampler: Callable[..., Sampler]) -> None:
+    made = block("rough", (40, 40))
+    for array in (made.pixels, made.allowed, made.claim, made.approximation, made.interfaces):
+        array.flags.writeable = False
+    sampler(16, 4).draw([made])
+    batch = sampler(64, 4).draw([made])
+    batch.image.zero_()
