@@ -9,17 +9,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_weakseg.core.classes import ClassTable
+from napari_weakseg.core.annotations import Annotations
+from napari_weakseg.core.classes import BACKGROUND, ClassTable
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.growth import Evidence, GrowthRules
+from napari_weakseg.engine.outline import outline
 from napari_weakseg.engine.targets import IGNORE, approximation_target, background_claim, boxes_of_seeds
 
-__all__ = ["background_of", "grow_block", "median_round", "rules_for", "take_claims"]
+__all__ = ["claim_outline", "everything_marked", "grow_block", "median_round", "rules_for", "take_claims"]
 
 
-def rules_for(
-    block: Block, *, rounds: int, mode: str, tau: float, area_cap: Mapping[int, float]
-) -> GrowthRules:
+def rules_for(block: Block, *, rounds: int, mode: str, tau: float, area_cap: Mapping[int, float]) -> GrowthRules:
     """Step so far in a round that a blob of a quarter of its object reaches the border in all rounds together.
 
     The radius of such a blob is half of its object's, so it has its own radius to go (twice that if it lies aside).
@@ -54,8 +54,7 @@ def take_claims(
     block: Block,
     probabilities: NDArray[np.float32],
     *,
-    background: int | None,
-    everything_marked: bool,
+    everywhere: bool,
 ) -> None:
     """Turn what has grown into claims: grown pixels, and background where every object is marked.
 
@@ -73,10 +72,10 @@ def take_claims(
         if class_id:
             here = claim == class_id
             weight[here] = probabilities[class_id - 1][here]
-    if background is not None and everything_marked:
-        bare = background_claim(probabilities, growth.ids, background=background) & (claim == 0)
-        claim[bare] = background
-        weight[bare] = probabilities[background - 1][bare]
+    if everywhere:
+        bare = background_claim(probabilities, growth.ids, background=BACKGROUND) & (claim == 0)
+        claim[bare] = BACKGROUND
+        weight[bare] = probabilities[BACKGROUND - 1][bare]
     block.claim = claim.astype(np.uint8)
     block.claim_weight = (255 * weight).astype(np.uint8)
     ring = [1.5] * growth.ids.ndim if growth.round else None
@@ -85,10 +84,21 @@ def take_claims(
     block.refresh()
 
 
-def background_of(classes: ClassTable) -> int | None:
-    """Class id of the background: the class of that name, else the first one."""
-    names = [name.lower() for name in classes.names]
-    return names.index("background") + 1 if "background" in names else 1
+def everything_marked(block: Block, annotations: Annotations, classes: ClassTable) -> bool:
+    """Whether every object in a block is said to carry a mark, so that the rest is background."""
+    others = [c for c in classes.ids if c != BACKGROUND]
+    return not block.exact and all(annotations.coverage_of(c) == "all objects" for c in others)
+
+
+def claim_outline(block: Block, weight: float) -> None:
+    """Claim what the edges of the image say about the outlines of objects that have not grown yet."""
+    if block.growth is None or block.growth.round:
+        return
+    flooded = outline(block.pixels, block.knowledge)
+    if flooded is not None:
+        block.claim = np.where(block.knowledge.painted, 0, flooded).astype(np.uint8)
+        block.claim_weight = np.where(block.claim > 0, np.uint8(255 * weight), np.uint8(0))
+        block.refresh()
 
 
 def median_round(blocks: Sequence[Block]) -> int:
