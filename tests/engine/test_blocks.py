@@ -15,6 +15,7 @@ from napari_weakseg.core.regions import shape_of
 from napari_weakseg.engine import blocks as reading
 from napari_weakseg.engine import store as storing
 from napari_weakseg.engine.blocks import Block, places
+from napari_weakseg.engine.growing import take_claims
 from napari_weakseg.engine.growth import Evidence, GrowthRules
 from napari_weakseg.engine.store import BlockStore
 
@@ -61,7 +62,7 @@ def test_of_a_large_frame_only_marked_and_a_few_bare_cells_are_read(make_project
 
 def test_a_stack_is_read_frame_by_frame_and_few_bare_ones(make_project: Callable[..., Project]) -> None:
     project = make_project()
-    image = project.add_image(np.random.rand(40, 32, 32).astype(np.float32), name="a", axes="TYX")
+    image = project.add_image(np.random.default_rng(0).random((40, 32, 32), np.float32), name="a", axes="TYX")
     image.paint(square((1, 32, 32), 0, 8, 8, value=2), start=(7, 0, 0))
     image.paint(square((1, 32, 32), 0, 4, 4, value=1), start=(31, 0, 0))
     store = filled(project)
@@ -101,7 +102,7 @@ def test_only_the_blocks_that_a_stroke_touches_are_updated(
     make_project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = make_project()
-    image = project.add_image(np.random.rand(6, 32, 32).astype(np.float32), name="a", axes="TYX")
+    image = project.add_image(np.random.default_rng(0).random((6, 32, 32), np.float32), name="a", axes="TYX")
     for t in range(6):
         image.paint(square((1, 8, 8), 0, 0, 0, value=1 + t % 2), start=(t, 2, 2))
     store = filled(project)
@@ -171,8 +172,6 @@ def test_erased_marks_vanish_with_all_that_came_of_them(painted: Project) -> Non
     p = np.stack([np.where(np.arange(96) < 48, 0.95, 0.05)] * 96).astype(np.float32)
     evidence = Evidence(np.stack([p, 1 - p]), block.knowledge.allowed)
     block.growth = block.growth.advanced(evidence, GrowthRules((4.0, 4.0)))
-    from napari_weakseg.engine.growing import take_claims
-
     take_claims(block, evidence.probabilities, background=1, everything_marked=True)
     assert {1, 2} == set(np.unique(block.claim[block.claim > 0]))
     labels = np.asarray(painted.images["a"].annotations.labels[...])

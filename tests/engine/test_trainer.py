@@ -1,0 +1,491 @@
+"""The trainer on small projects: it learns, it survives what people do, it changes nothing of theirs."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from napari_weakseg.core.config import TrainConfig
+from napari_weakseg.core.errors import TrainingError
+from napari_weakseg.core.project import Project
+from napari_weakseg.engine import trainer as training
+from napari_weakseg.engine.trainer import Trainer
+from napari_weakseg.session import Session
+
+MakeProject = Callable[..., Project]
+MakeTrainer = Callable[..., Trainer]
+
+
+def steps(trainer: Trainer, n: int) -> Trainer:
+    for _ in range(n):
+        trainer.step()
+    return trainer
+
+
+def predicted(trainer: Trainer, name: str = "a", frame: tuple[int, ...] = ()) -> NDArray[np.float32]:
+    project = trainer._project
+    shape = project.images[name].label_shape[-project.ndim :]
+    result = np.full((len(project.classes), *shape), np.nan, np.float32)
+    for tile in trainer.predict(name, frame):
+        place = tuple(slice(a, b) for a, b in zip(tile.start, tile.stop, strict=True))
+        result[(slice(None), *place)] = tile.probabilities
+    assert np.isfinite(result).all()
+    np.testing.assert_allclose(result.sum(0), 1, atol=5e-3)
+    return result
+
+
+def dice(labels: NDArray[np.integer], truth: NDArray[np.integer], class_id: int) -> float:
+    a, b = labels == class_id, truth == class_id
+    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
+
+
+def assert_healthy(trainer: Trainer) -> None:
+    report = trainer.report()
+    assert np.isfinite(report.loss)
+    assert all(np.isfinite(value) for value in report.terms.values())
+    assert trainer._student is not None
+    assert all(torch.isfinite(p).all() for p in trainer._student.parameters())
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file())
+    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+# -- learning ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("forest", [False, True])
+def test_learns_two_textures_from_three_strokes(
+    painted: Project, ready: MakeTrainer, textures: tuple[Any, Any, Any], forest: bool
+) -> None:
+    trainer = steps(ready(painted, forest=forest, batch=4), 100)
+    labels = predicted(trainer).argmax(0) + 1
+    assert dice(labels, textures[1], 1) > 0.9
+    assert dice(labels, textures[1], 2) > 0.9
+
+
+def test_the_forest_answers_before_the_first_step(
+    painted: Project, ready: MakeTrainer, textures: tuple[Any, Any, Any]
+) -> None:
+    labels = predicted(ready(painted, forest=True)).argmax(0) + 1
+    assert dice(labels, textures[1], 2) > 0.85
+
+
+def test_two_runs_with_one_seed_are_the_same(painted: Project, ready: MakeTrainer) -> None:
+    one, other = (predicted(steps(ready(painted, seed=3), 5)) for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_predicting_does_not_change_what_is_learned(painted: Project, ready: MakeTrainer) -> None:
+    one, other = ready(painted), ready(painted)
+    for _ in range(4):
+        one.step()
+        other.step()
+        predicted(one)
+        one.report()
+    np.testing.assert_array_equal(predicted(one), predicted(other))
+
+
+def test_a_part_is_predicted_like_the_whole(painted: Project, ready: MakeTrainer) -> None:
+    trainer = steps(ready(painted), 3)
+    whole = predicted(trainer)
+    part = (slice(10, 50), slice(30, 96))
+    (tile,) = trainer.predict("a", (), part)
+    np.testing.assert_array_equal(tile.probabilities, whole[(slice(None), *part)].astype(np.float16))
+
+
+def test_an_unlabelled_image_does_no_harm(painted: Project, ready: MakeTrainer, textures: tuple[Any, Any, Any]) -> None:
+    for i in range(3):
+        painted.add_image(np.random.default_rng(i).normal(size=(50, 70)).astype(np.float32), name=f"b{i}", axes="YX")
+    trainer = steps(ready(painted, batch=4, consistency_weight=0.3), 100)
+    assert dice(predicted(trainer).argmax(0) + 1, textures[1], 2) > 0.9
+    assert predicted(trainer, "b0").shape == (2, 50, 70)
+    assert not trainer.grown("b0", ()).any()
+
+
+# -- what is marked ------------------------------------------------------------------------------------------
+
+
+def test_a_class_that_is_never_marked_is_never_predicted(
+    make_project: MakeProject, ready: MakeTrainer, textures: tuple[Any, Any, Any]
+) -> None:
+    project = make_project("background", "nucleus", "never")
+    project.add_image(textures[0], name="a", axes="YX").paint(textures[2])
+    trainer = steps(ready(project, batch=4), 100)
+    labels = predicted(trainer).argmax(0) + 1
+    assert (labels == 3).mean() < 0.01
+    assert_healthy(trainer)
+
+
+def test_nothing_marked_is_told(make_project: MakeProject, ready: MakeTrainer) -> None:
+    project = make_project()
+    with pytest.raises(TrainingError, match="Nothing is marked yet"):
+        ready(project)
+    image = project.add_image(np.random.default_rng(0).random((40, 40), np.float32), name="a", axes="YX")
+    with pytest.raises(TrainingError, match="Nothing is marked yet") as caught:
+        ready(project)
+    assert "Paint" in caught.value.remedy
+    labels = np.zeros((40, 40), np.uint8)
+    labels[:5], labels[-5:] = 1, 2
+    image.paint(labels)  # later, the same project
+    assert_healthy(steps(ready(project), 2))
+
+
+def test_one_class_alone_is_told(make_project: MakeProject, ready: MakeTrainer) -> None:
+    project = make_project()
+    image = project.add_image(np.zeros((40, 40), np.float32), name="a", axes="YX")
+    image.paint(np.full((5, 5), 2, np.uint8), start=(2, 2))
+    with pytest.raises(TrainingError, match="Only “nucleus” is marked"):
+        ready(project)
+    project.add_image(np.zeros((40, 40), np.float32), name="b", axes="YX").tag("nucleus", False)
+    assert_healthy(steps(ready(project), 2))  # all of b is background
+
+
+def test_a_table_of_one_class_is_told(make_project: MakeProject, ready: MakeTrainer) -> None:
+    project = make_project("cell")
+    project.add_image(np.zeros((40, 40), np.float32), name="a", axes="YX").paint(np.ones((40, 40), np.uint8))
+    with pytest.raises(TrainingError, match="only class"):
+        ready(project)
+
+
+def test_marks_of_one_class_are_enough_where_others_rule_it_out(make_project: MakeProject, ready: MakeTrainer) -> None:
+    project = make_project("background", "nucleus", "fibre")
+    for name in "ab":
+        image = project.add_image(np.random.default_rng(0).random((40, 40), np.float32), name=name, axes="YX")
+    project.images["a"].paint(np.full((5, 5), 2, np.uint8), start=(2, 2))
+    image.tag("nucleus", False)
+    assert_healthy(steps(ready(project), 3))
+
+
+def test_the_second_class_may_be_marked_in_the_last_image(
+    make_project: MakeProject, ready: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_FIRST_BLOCKS", 2)
+    project = make_project()
+    for i in range(8):
+        image = project.add_image(np.random.default_rng(i).random((20, 20), np.float32), name=f"{i}", axes="YX")
+        image.paint(np.full((5, 5), 1 if i == 5 else 2, np.uint8), start=(2, 2))
+    trainer = steps(ready(project), 9)
+    assert trainer._store.complete
+    assert_healthy(trainer)
+
+
+def test_contradictions_are_counted_and_teach_nothing(make_project: MakeProject, ready: MakeTrainer) -> None:
+    project = make_project()
+    image = project.add_image(np.random.default_rng(0).random((32, 32), np.float32), name="a", axes="YX")
+    labels = np.zeros((32, 32), np.uint8)
+    labels[:4], labels[10:14] = 1, 2
+    image.paint(labels)
+    trainer = ready(project, orientation="fixed")
+    assert trainer.conflicts() == {}
+    image.tag("nucleus", False)
+    image.tag("background", True)
+    trainer.annotations_changed("a")
+    assert trainer.conflicts() == {"a": 4 * 32}
+    (block,) = trainer._store.blocks
+    assert 2 not in block.marked_at
+    batch = trainer._sampler.draw(trainer._store.blocks)
+    clash = (batch.fields["allowed"] == 0) & batch.fields["painted"]
+    assert clash.any()
+    logits = torch.zeros(2, 2, 32, 32, requires_grad=True)
+    allowed = training.decode(batch.fields["allowed"], 2)
+    claims = {**batch.fields, "claim": torch.full_like(batch.fields["claim"], 2)}
+    claims["claim_weight"] = torch.full_like(claims["claim_weight"], 255)
+    loss = training.set_loss(logits, allowed, batch.fields["painted"]) + training.decidable_dice(logits, allowed)
+    (loss + trainer._claim_loss(logits, allowed, claims)).backward()
+    assert logits.grad is not None
+    assert not logits.grad.abs().sum(1)[clash].any()
+    assert logits.grad.abs().sum() > 0
+    assert_healthy(steps(trainer, 2))
+
+
+def test_new_marks_reach_the_next_batches(painted: Project, ready: MakeTrainer) -> None:
+    other = painted.add_image(np.random.default_rng(0).random((64, 64), np.float32), name="new", axes="YX")
+    trainer = steps(ready(painted, batch=2), 2)
+    other.paint(np.full((6, 6), 2, np.uint8), start=(30, 30))
+    trainer.annotations_changed("new")
+    assert trainer._store.find("new", ())[0].marked_at.keys() == {2}
+    images = {tuple(block.pixels[0, :2, :2].ravel()): block.place.image for block in trainer._store.blocks}
+    assert len(images) == 2
+    drawn = [trainer._sampler._pick([b for b in trainer._store.blocks if b.marked_at]) for _ in range(10)]
+    assert sum(block.place.image == "new" for block in drawn) >= 6
+    assert_healthy(steps(trainer, 2))
+
+
+def test_erasing_a_whole_class_does_not_end_training(painted: Project, ready: MakeTrainer) -> None:
+    trainer = steps(ready(painted), 3)
+    image = painted.images["a"]
+    labels = np.asarray(image.annotations.labels[...])
+    image.paint(np.where(labels == 1, 0, labels))
+    trainer.annotations_changed("a")
+    steps(trainer, 2)
+    image.paint(np.zeros_like(labels))
+    trainer.annotations_changed("a")
+    with pytest.raises(TrainingError, match="No mark is left"):
+        trainer.step()
+    image.paint(labels)
+    trainer.annotations_changed("a")
+    assert_healthy(steps(trainer, 2))
+
+
+def test_a_class_added_while_training_joins_in(
+    painted: Project, ready: MakeTrainer, textures: tuple[Any, Any, Any]
+) -> None:
+    trainer = steps(ready(painted, batch=4, forest=True), 30)
+    before = predicted(trainer)
+    painted.set_classes(painted.classes.added("third"))
+    painted.images["a"].paint(np.full((20, 6), 3, np.uint8), start=(70, 4))
+    steps(trainer, 1)  # before anybody told the trainer
+    trainer.annotations_changed("a")
+    assert predicted(trainer).shape == (3, 96, 96)
+    steps(trainer, 30)
+    after = predicted(trainer)
+    right = (slice(None), slice(60, 90))
+    assert (after.argmax(0)[right] == 1).mean() > (before.argmax(0)[right] == 1).mean() - 0.2
+    assert after[2, 70:90, 4:10].mean() > after[2, :, 60:].mean()
+    assert_healthy(trainer)
+
+
+# -- growing -------------------------------------------------------------------------------------------------
+
+
+def test_grown_regions_keep_off_other_paint_and_in_their_boxes(
+    make_project: MakeProject,
+    ready: MakeTrainer,
+    textures: tuple[Any, Any, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(training, "_GROW_FROM", 10)
+    monkeypatch.setattr(training, "_GROW_EVERY", 1)
+    project = make_project()
+    labels = textures[2].copy()
+    labels[18:30, 90:94] = 1  # in the way
+    image = project.add_image(textures[0], name="a", axes="YX")
+    image.paint(labels)
+    image.add_box("nucleus", (66, 54), (80, 90))
+    trainer = ready(project, tau=0.5, batch=4)
+    seen = 0
+    for _ in range(8):
+        steps(trainer, 10)
+        grown = trainer.grown("a", ())
+        assert grown.shape == (96, 96)
+        assert not (grown[labels == 1] == 2).any()
+        assert (grown[labels == 2] == 2).all()
+        boxed = np.zeros((96, 96), bool)
+        boxed[66:80, 54:90] = True
+        (block,) = trainer._store.blocks
+        assert block.growth is not None
+        in_box = block.growth.ids == block.knowledge.seeds[71, 60]
+        assert not (in_box & ~boxed).any()
+        seen = max(seen, int((grown == 2).sum()))
+    assert seen > 1.5 * (labels == 2).sum()
+    image.paint(np.ones((30, 12), np.uint8), start=(14, 70))
+    trainer.annotations_changed("a")
+    assert not (trainer.grown("a", ())[14:44, 70:82] == 2).any()
+
+
+def test_grown_regions_of_a_frame_are_its_own(make_project: MakeProject, ready: MakeTrainer) -> None:
+    project = make_project()
+    image = project.add_image(np.random.default_rng(0).random((5, 32, 40), np.float32), name="a", axes="TYX")
+    labels = np.zeros((32, 40), np.uint8)
+    labels[4:8], labels[20:24] = 1, 2
+    image.paint(labels[None], start=(3, 0, 0))
+    trainer = steps(ready(project), 2)
+    assert (trainer.grown("a", (3,)) == np.where(labels == 2, 2, 0)).all()
+    assert not trainer.grown("a", (1,)).any()
+    assert predicted(trainer, "a", (1,)).shape == (2, 32, 40)
+
+
+# -- all kinds of images -------------------------------------------------------------------------------------
+
+
+def test_nothing_of_the_users_is_changed(
+    make_project: MakeProject, ready: MakeTrainer, textures: tuple[Any, Any, Any]
+) -> None:
+    project = make_project()
+    pixels, strokes = textures[0].copy(), textures[2].copy()
+    image = project.add_image(pixels, name="a", axes="YX")
+    image.paint(strokes)
+    image.coverage("nucleus", "all objects")
+    image.source.normalised(image.frame_region(()))
+    before = contents(project.path)
+    trainer = steps(ready(project, forest=True), 70)
+    predicted(trainer)
+    trainer.report()
+    trainer.grown("a", ())
+    assert contents(project.path) == before
+    np.testing.assert_array_equal(pixels, textures[0])
+    np.testing.assert_array_equal(strokes, textures[2])
+
+
+@pytest.mark.parametrize(("axes", "shape"), [("YXS", (40, 40, 3)), ("CYX", (5, 40, 40)), ("CYX", (1, 40, 40))])
+def test_any_number_of_channels_will_do(
+    make_project: MakeProject, ready: MakeTrainer, axes: str, shape: tuple[int, ...]
+) -> None:
+    project = make_project()
+    pixels = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
+    labels = np.zeros((40, 40), np.uint8)
+    labels[:5], labels[-5:] = 1, 2
+    project.add_image(pixels, name="a", axes=axes).paint(labels)
+    trainer = steps(ready(project, forest=True), 3)
+    assert predicted(trainer).shape == (2, 40, 40)
+    assert_healthy(trainer)
+
+
+def test_thirty_one_classes_will_do(make_project: MakeProject, ready: MakeTrainer) -> None:
+    project = make_project(*(f"class {k}" for k in range(1, 32)))
+    labels = np.zeros((70, 70), np.uint8)
+    for k in range(31):
+        labels[2 * k + 1, 2:30] = k + 1
+    image = project.add_image(np.random.default_rng(0).random((70, 70), np.float32), name="a", axes="YX")
+    image.paint(labels)
+    image.coverage("class 31", "exact")
+    trainer = steps(ready(project, forest=True, consistency_weight=0.1), 12)
+    assert predicted(trainer).shape == (31, 70, 70)
+    assert trainer.conflicts() == {}
+    assert_healthy(trainer)
+
+
+@pytest.mark.parametrize("shape", [(20, 40, 44), (3, 40, 40), (1, 20, 20)])
+def test_a_volume_with_a_few_marked_planes_will_do(
+    make_project: MakeProject, ready: MakeTrainer, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_GROW_FROM", 1)
+    project = make_project(ndim=3)
+    image = project.add_image(np.random.default_rng(0).random(shape, np.float32), name="a", axes="ZYX")
+    for z in {0, shape[0] // 2}:
+        labels = np.zeros((1, *shape[1:]), np.uint8)
+        labels[:, 2:8], labels[:, 12:16] = 1, 2
+        image.paint(labels, start=(z, 0, 0))
+    trainer = steps(ready(project, patch_px=16, forest=True), 5)
+    assert predicted(trainer).shape == (2, *shape)
+    assert trainer.grown("a", ()).shape == shape
+    assert_healthy(trainer)
+
+
+@pytest.mark.parametrize("kind", ["constant", "all NaN", "some NaN", "infinite", "huge"])
+def test_odd_grey_values_give_no_nan(make_project: MakeProject, ready: MakeTrainer, kind: str) -> None:
+    pixels = np.random.default_rng(0).random((40, 40), np.float32)
+    match kind:
+        case "constant":
+            pixels[:] = 7
+        case "all NaN":
+            pixels[:] = np.nan
+        case "some NaN":
+            pixels[10:20, 5:9] = np.nan
+        case "infinite":
+            pixels[3, 3], pixels[5, 5] = np.inf, -np.inf
+        case "huge":
+            pixels *= 1e30
+    project = make_project()
+    labels = np.zeros((40, 40), np.uint8)
+    labels[:5], labels[-5:] = 1, 2
+    project.add_image(pixels, name="a", axes="YX").paint(labels)
+    trainer = steps(ready(project, forest=True, consistency_weight=0.1), 6)
+    predicted(trainer)
+    assert_healthy(trainer)
+
+
+@pytest.mark.parametrize("shape", [(10, 13), (3, 50), (2, 2), (100, 5)])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_images_smaller_than_a_patch_will_do(
+    make_project: MakeProject, ready: MakeTrainer, shape: tuple[int, int], batch: int
+) -> None:
+    project = make_project()
+    labels = np.ones(shape, np.uint8)
+    labels[shape[0] // 2 :] = 2
+    image = project.add_image(np.random.default_rng(0).random(shape, np.float32), name="a", axes="YX")
+    image.paint(labels)
+    trainer = steps(ready(project, batch=batch, patch_px=64, forest=True), 3)
+    assert predicted(trainer).shape == (2, *shape)
+    assert_healthy(trainer)
+
+
+def test_exact_rough_and_tagged_images_go_together(make_project: MakeProject, ready: MakeTrainer) -> None:
+    project = make_project("background", "nucleus", "fibre")
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        image = project.add_image(rng.random((40, 40), np.float32), name=f"{i}", axes="YX")
+        labels = np.zeros((40, 40), np.uint8)
+        labels[5:10, 5:10], labels[20:25, 5:10], labels[20:25, 20:25] = 2, 2, 3
+        match i:
+            case 0 | 1 | 2:
+                image.paint(labels)
+                image.coverage(None, "exact")
+            case 3:
+                image.paint(labels)
+                image.coverage("nucleus", "all objects")
+                image.add_box("fibre", (18, 18), (28, 28))
+            case 4:
+                image.tag("fibre", False)
+            case _:
+                image.tag("nucleus", True)
+    trainer = steps(ready(project, batch=8, consistency_weight=0.2), 5)
+    assert_healthy(trainer)
+    assert trainer.report().quality is not None
+    assert trainer.report().quality_n == 40 * 10
+
+
+# -- running short of memory ---------------------------------------------------------------------------------
+
+
+def test_shrinks_step_by_step_and_says_so(painted: Project, ready: MakeTrainer) -> None:
+    trainer = steps(ready(painted, batch=4, patch_px=96), 1)
+    said = []
+    with pytest.raises(TrainingError, match="not enough memory"):
+        for _ in range(20):
+            said.append(trainer.shrink())
+            steps(trainer, 1)
+    assert [len(s) > 10 for s in said] == [True] * len(said)
+    assert "2 patches" in said[0]
+    assert "1 patches" in said[1] or "1 patch" in said[1]
+    assert "48 pixels" in said[2]
+    assert "32 pixels" in said[3]
+    assert len(said) == 4
+    assert trainer.steps == 5
+    assert_healthy(trainer)
+    predicted(trainer)
+
+
+def test_shrinks_before_it_is_ready_too(painted: Project, tiny: TrainConfig) -> None:
+    trainer = Trainer(painted, tiny, device="cpu")
+    assert "Memory was short" in trainer.shrink()
+    deque(trainer.prepare(), maxlen=0)
+    assert_healthy(steps(trainer, 1))
+    trainer.close()
+
+
+def test_goes_on_with_the_processor(painted: Project, ready: MakeTrainer) -> None:
+    trainer = steps(ready(painted, forest=True), 5)
+    before = predicted(trainer)
+    trainer._to_processor()
+    np.testing.assert_allclose(predicted(trainer), before, atol=2e-3)
+    assert_healthy(steps(trainer, 1))
+
+
+# -- through a session ---------------------------------------------------------------------------------------
+
+
+def test_predicting_before_any_training_is_told(painted: Project, tiny: TrainConfig) -> None:
+    with Session(painted, device="cpu", config=tiny) as session, pytest.raises(TrainingError, match="Nothing has been"):
+        session.predict("a")
+
+
+def test_a_session_learns_stops_and_predicts_from_what_was_saved(
+    painted: Project, tiny: TrainConfig, textures: tuple[Any, Any, Any]
+) -> None:
+    config = tiny.model_copy(update={"batch": 4})
+    with Session(painted, device="cpu", config=config) as session:
+        session.train(steps=70)
+        labels, grown = session.predict("a"), session.grown("a")
+        assert dice(labels, textures[1], 2) > 0.8
+    with Session(painted, device="cpu", config=config) as session:
+        np.testing.assert_array_equal(session.predict("a"), labels)
+        np.testing.assert_array_equal(session.grown("a"), grown)
