@@ -16,12 +16,8 @@ PLAIN = TrainConfig(
     forest=False,
     growth="off",
     weighting="plain",
-    dice_weight=0,
-    claim_weight=0,
-    approximation_weight=0,
-    separation_weight=0,
-    consistency_weight=0,
     intensity=0,
+    **{name: 0 for name in TrainConfig.model_fields if name.endswith("_weight")},
 )
 
 
