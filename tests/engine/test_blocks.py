@@ -172,7 +172,7 @@ def test_erased_marks_vanish_with_all_that_came_of_them(painted: Project) -> Non
     p = np.stack([np.where(np.arange(96) < 48, 0.95, 0.05)] * 96).astype(np.float32)
     evidence = Evidence(np.stack([p, 1 - p]), block.knowledge.allowed)
     block.growth = block.growth.advanced(evidence, GrowthRules((4.0, 4.0)))
-    take_claims(block, evidence.probabilities, background=1, everything_marked=True)
+    take_claims(block, evidence.probabilities, everywhere=True)
     assert {1, 2} == set(np.unique(block.claim[block.claim > 0]))
     labels = np.asarray(painted.images["a"].annotations.labels[...])
     painted.images["a"].paint(np.where(labels == 2, 0, labels))

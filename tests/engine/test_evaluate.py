@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.evaluate import hold_out, quality
-from napari_weakseg.engine.growing import take_claims
+from napari_weakseg.engine.growing import claim_outline, take_claims
 from napari_weakseg.engine.growth import Evidence, GrowthRules
 from napari_weakseg.engine.store import BlockStore
 
@@ -73,7 +74,7 @@ def test_what_grows_from_held_out_blobs_is_not_claimed(make_project: MakeProject
     p = np.full((2, *block.shape), 0.02, np.float32)
     p[1] = 0.98
     block.growth = block.growth.advanced(Evidence(p, block.knowledge.allowed), GrowthRules((2.0, 2.0)))
-    take_claims(block, p, background=1, everything_marked=False)
+    take_claims(block, p, everywhere=False)
     spared = np.unique(block.knowledge.seeds[block.held_out])
     grown = np.isin(block.growth.ids, spared[spared > 0])
     assert grown.sum() > block.held_out.sum()
@@ -81,6 +82,19 @@ def test_what_grows_from_held_out_blobs_is_not_claimed(make_project: MakeProject
     assert not block.claim_weight[grown].any()
     assert (block.approximation[grown] == 255).all()
     assert (block.claim == 2).any()
+
+
+def test_outlines_of_held_out_blobs_are_not_claimed(make_project: MakeProject) -> None:
+    project = make_project()
+    truth = ndimage.binary_dilation(blobs(99) == 2, iterations=2)
+    image = project.add_image(truth.astype(np.float32), name="0", axes="YX")
+    image.paint(blobs(99))
+    (block,) = filled(project).blocks
+    claim_outline(block, 0.5)
+    near = ndimage.binary_dilation(block.held_out, iterations=2)
+    assert block.held_out.any()
+    assert (block.claim == 2).any()
+    assert not (block.claim[near] == 2).any()
 
 
 def test_a_mark_stays_held_out_whatever_else_is_painted(make_project: MakeProject) -> None:

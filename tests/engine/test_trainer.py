@@ -235,6 +235,16 @@ def test_erasing_a_whole_class_does_not_end_training(painted: Project, ready: Ma
     assert_healthy(steps(trainer, 2))
 
 
+def test_an_image_removed_while_training_is_missed_by_nobody(painted: Project, ready: MakeTrainer) -> None:
+    other = painted.add_image(np.random.default_rng(0).random((40, 40), np.float32), name="b", axes="YX")
+    other.paint(np.full((6, 6), 2, np.uint8), start=(10, 10))
+    trainer = steps(ready(painted), training._GROW_FROM)
+    painted.remove_image("b")
+    steps(trainer, 6)  # before anybody told the trainer
+    trainer.annotations_changed("b")
+    assert_healthy(steps(trainer, 6))
+
+
 def test_a_class_added_while_training_joins_in(
     painted: Project, ready: MakeTrainer, textures: tuple[Any, Any, Any]
 ) -> None:
@@ -439,16 +449,15 @@ def test_exact_rough_and_tagged_images_go_together(make_project: MakeProject, re
 def test_shrinks_step_by_step_and_says_so(painted: Project, ready: MakeTrainer) -> None:
     trainer = steps(ready(painted, batch=4, patch_px=96), 1)
     said = []
+    for _ in range(4):
+        said.append(trainer.shrink())
+        steps(trainer, 1)
     with pytest.raises(TrainingError, match="not enough memory"):
-        for _ in range(20):
-            said.append(trainer.shrink())
-            steps(trainer, 1)
-    assert [len(s) > 10 for s in said] == [True] * len(said)
+        trainer.shrink()
     assert "2 patches" in said[0]
-    assert "1 patches" in said[1] or "1 patch" in said[1]
+    assert "one patch" in said[1]
     assert "48 pixels" in said[2]
     assert "32 pixels" in said[3]
-    assert len(said) == 4
     assert trainer.steps == 5
     assert_healthy(trainer)
     predicted(trainer)

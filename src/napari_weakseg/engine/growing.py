@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from napari_weakseg.core.annotations import Annotations
 from napari_weakseg.core.classes import BACKGROUND, ClassTable
@@ -42,11 +43,15 @@ def grow_block(
     probabilities: NDArray[np.float32],
     separation: NDArray[np.float32] | None,
     rules: GrowthRules,
+    flooded: NDArray[np.uint8] | None = None,
 ) -> None:
-    """Take one round in a block."""
+    """Take one round in a block; with `flooded` (from `outline`), not into what the edges give to the background."""
     assert block.growth is not None
     boxes = boxes_of_seeds(block.knowledge.seeds, block.knowledge.seed_class, block.boxes)
-    evidence = Evidence(probabilities, block.knowledge.allowed, separation, boxes)
+    allowed = block.knowledge.allowed
+    if flooded is not None:
+        allowed = np.where(flooded == BACKGROUND, allowed & np.uint32(1 << BACKGROUND), allowed)
+    evidence = Evidence(probabilities, allowed, separation, boxes)
     block.growth = block.growth.advanced(evidence, rules)
 
 
@@ -55,11 +60,14 @@ def take_claims(
     probabilities: NDArray[np.float32],
     *,
     everywhere: bool,
+    flooded: NDArray[np.uint8] | None = None,
+    outline_weight: float = 0.0,
 ) -> None:
     """Turn what has grown into claims: grown pixels, and background where every object is marked.
 
     Trust is the probability at the time; background is claimed only where the network is sure and no grown object is
-    near. What has grown from held-out blobs is not claimed.
+    near, or where the edges say so (`flooded`, with `outline_weight`). What has grown from held-out blobs is not
+    claimed.
     """
     assert block.growth is not None
     growth = block.growth
@@ -76,6 +84,10 @@ def take_claims(
         bare = background_claim(probabilities, growth.ids, background=BACKGROUND) & (claim == 0)
         claim[bare] = BACKGROUND
         weight[bare] = probabilities[BACKGROUND - 1][bare]
+    if flooded is not None:
+        bare = (flooded == BACKGROUND) & (claim == 0) & ~block.knowledge.painted
+        claim[bare] = BACKGROUND
+        weight[bare] = outline_weight
     block.claim = claim.astype(np.uint8)
     block.claim_weight = (255 * weight).astype(np.uint8)
     ring = [1.5] * growth.ids.ndim if growth.round else None
@@ -96,9 +108,20 @@ def claim_outline(block: Block, weight: float) -> None:
         return
     flooded = outline(block.pixels, block.knowledge)
     if flooded is not None:
+        flooded[_around_held_out(flooded, block.held_out)] = 0
         block.claim = np.where(block.knowledge.painted, 0, flooded).astype(np.uint8)
         block.claim_weight = np.where(block.claim > 0, np.uint8(255 * weight), np.uint8(0))
         block.refresh()
+
+
+def _around_held_out(flooded: NDArray[np.uint8], held_out: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Find the connected objects that hold a held-out mark."""
+    parts, n = ndimage.label(flooded > BACKGROUND)
+    spared = np.zeros(n + 1, bool)
+    spared[parts[held_out]] = True
+    spared[0] = False
+    found: NDArray[np.bool_] = spared[parts]
+    return found
 
 
 def median_round(blocks: Sequence[Block]) -> int:

@@ -40,6 +40,7 @@ from napari_weakseg.engine.growing import (
 from napari_weakseg.engine.intensity import apply_intensity, sample_intensity
 from napari_weakseg.engine.losses import decidable_dice, decode, project, set_loss, soft_ce
 from napari_weakseg.engine.networks import UNet, padded_size, with_classes
+from napari_weakseg.engine.outline import outline
 from napari_weakseg.engine.predict import predict_tiles
 from napari_weakseg.engine.protocol import Report, Tile
 from napari_weakseg.engine.sampling import Batch, Sampler
@@ -323,12 +324,17 @@ class Trainer:
             area_cap={},
         )
         taught = any(len(b.knowledge.seed_class) > 2 for b in self._store.blocks)
-        grow_block(block, probabilities, separation if taught else None, rules)
-        take_claims(block, probabilities, everywhere=self._everything_marked(block))
+        everywhere = self._everything_marked(block)
+        trust = self._config.outline_weight
+        flooded = None
+        if trust and everywhere and not any(b.exact for b in self._store.blocks):
+            flooded = outline(block.pixels, block.knowledge)
+        grow_block(block, probabilities, separation if taught else None, rules, flooded)
+        take_claims(block, probabilities, everywhere=everywhere, flooded=flooded, outline_weight=trust)
 
     def _everything_marked(self, block: Block) -> bool:
-        annotations = self._project.images[block.place.image].annotations
-        return everything_marked(block, annotations, self._classes)
+        image = self._project.images.get(block.place.image)
+        return image is not None and everything_marked(block, image.annotations, self._classes)
 
     def _claim_outlines(self, blocks: Sequence[Block]) -> None:
         if self._config.outline_weight and self._config.claim_weight:
@@ -468,7 +474,8 @@ class Trainer:
         self._plan = replace(self._plan, tile_px=max(self._plan.tile_px // 2, min(self._plan.tile_px, 4 * smallest)))
         if self._batch > 1:
             self._batch //= 2
-            said = f"Memory was short: going on with {self._batch} patches at a time."
+            patches = f"{self._batch} patches" if self._batch > 1 else "one patch"
+            said = f"Memory was short: going on with {patches} at a time."
         elif self._patch > smallest:
             self._patch = max(smallest, self._patch // 2)
             said = f"Memory was short: going on with patches of {self._patch} pixels."
