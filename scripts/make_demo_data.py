@@ -48,9 +48,7 @@ def coin_ids() -> NDArray[np.int32]:
     coins = morphology.remove_small_objects(coins, max_size=SPECK_PX)
     found = measure.regionprops(measure.label(coins))
     rows_of_six = sorted(found, key=lambda coin: coin.centroid[0])
-    order = [
-        c for row in range(0, 24, 6) for c in sorted(rows_of_six[row : row + 6], key=lambda c: c.centroid[1])
-    ]
+    order = [c for row in range(0, 24, 6) for c in sorted(rows_of_six[row : row + 6], key=lambda c: c.centroid[1])]
     ids = np.zeros(image.shape, np.int32)
     for number, coin in enumerate(order, start=1):
         shape = np.pad(coin.image, 8)
@@ -64,9 +62,7 @@ def coin_ids() -> NDArray[np.int32]:
 def brush_stroke(shape: tuple[int, ...], points: NDArray[np.float64], radius_px: float) -> NDArray[np.bool_]:
     """Pixels touched by a round brush drawn along a line of corner points."""
     line = np.zeros(shape, bool)
-    for (y0, x0), (y1, x1) in zip(
-        points[:-1].round().astype(int), points[1:].round().astype(int), strict=True
-    ):
+    for (y0, x0), (y1, x1) in zip(points[:-1].round().astype(int), points[1:].round().astype(int), strict=True):
         line[draw.line(y0, x0, y1, x1)] = True
     return ndimage.distance_transform_edt(~line) <= radius_px
 

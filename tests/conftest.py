@@ -18,9 +18,7 @@ def _has_display() -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if _has_display() and os.environ.get("QT_QPA_PLATFORM") not in ("offscreen", "minimal"):
         return
-    skip = pytest.mark.skip(
-        reason="needs a display; `make test` provides a virtual one (xvfb-run python -m pytest)"
-    )
+    skip = pytest.mark.skip(reason="needs a display; `make test` provides a virtual one (xvfb-run python -m pytest)")
     for item in items:
         if item.get_closest_marker("viewer"):
             item.add_marker(skip)

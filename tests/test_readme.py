@@ -35,9 +35,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     values: dict[str, object] = {"labels": labels, "ids": ids}
     exec(compile(shown.replace("seconds=60", "seconds=2"), "README.md", "exec"), values)
     values["project"].close()
-    predicted, probabilities, grown = (
-        np.asarray(values[key]) for key in ("labels", "probabilities", "grown")
-    )
+    predicted, probabilities, grown = (np.asarray(values[key]) for key in ("labels", "probabilities", "grown"))
     assert predicted.shape == grown.shape == (256, 256)
     assert set(np.unique(predicted)) <= {1, 2}
     assert probabilities.shape == (2, 256, 256)
@@ -51,9 +49,7 @@ def test_the_commands_of_the_readme_exist() -> None:
     commands = [words for words in shown if words and words[0] == "napari-weakseg"]
     assert len(commands) >= 8
     for _, command, *words in commands:
-        result = CliRunner().invoke(
-            app, [command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-        )
+        result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
         assert result.exit_code == 0, result.output
         for option in (word for word in words if word.startswith("--")):
             assert option in result.output, f"{command} has no {option}"

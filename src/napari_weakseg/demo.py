@@ -21,7 +21,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_weakseg.core.project import Project
-from napari_weakseg.engine.messages import Progress
+from napari_weakseg.engine.messages import Phase, Progress
 from napari_weakseg.session import Session
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _run_headless(out: Path, seconds: float, say: Callable[[str], None]) -> dict
     coins = load_coins()
     with open_project(out) as project, Session(project, seed=0) as session:
         say(f"Learning from dabs in 20 of 24 coins for {seconds:.0f} s …")
-        session.state_changed.connect(lambda event: say(event.message) if event.message else None)
+        session.state_changed.connect(lambda event: say(event.message) if event.phase is Phase.PREPARING else None)
         status = session.train(seconds=seconds, resume=False, on_progress=_Narrator(say))
         labels = np.asarray(session.predict("coins"), np.uint8)
     found, wanted = labels == COIN, coins.reference > 0
@@ -148,9 +148,7 @@ def _write(out: Path, coins: Coins, found: NDArray[np.bool_], report: dict[str, 
     from skimage import io
 
     # class ids as in the table, background written as 0
-    tifffile.imwrite(
-        out / "labels.tif", np.where(found, COIN, 0).astype(np.uint8), compression="zlib", metadata=None
-    )
+    tifffile.imwrite(out / "labels.tif", np.where(found, COIN, 0).astype(np.uint8), compression="zlib", metadata=None)
     io.imsave(out / "overlay.png", overlay(coins, found), check_contrast=False)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
@@ -165,9 +163,7 @@ def overlay(coins: Coins, found: NDArray[np.bool_], *, zoom: int = 3) -> NDArray
     tinted = color.label2rgb(
         enlarged(coins.marks), enlarged(coins.image), colors=["deepskyblue", "orange"], alpha=0.35, bg_label=0
     )
-    lined = np.clip(
-        segmentation.mark_boundaries(tinted, enlarged(found), color=(1, 0.85, 0), mode="inner"), 0, 1
-    )
+    lined = np.clip(segmentation.mark_boundaries(tinted, enlarged(found), color=(1, 0.85, 0), mode="inner"), 0, 1)
     picture: NDArray[np.uint8] = np.rint(lined * 255).astype(np.uint8)
     return picture
 
@@ -186,9 +182,7 @@ def window_problem() -> str | None:
     if linux and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return "There is no display."
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", _WINDOW_PROBE], capture_output=True, text=True, timeout=60
-        )
+        done = subprocess.run([sys.executable, "-c", _WINDOW_PROBE], capture_output=True, text=True, timeout=60)
     except subprocess.TimeoutExpired:
         return "Opening a window took too long."
     if done.returncode == 0:
