@@ -201,9 +201,11 @@ def show(viewer: "napari.viewer.Viewer", project: Path) -> Any:
 
 def _run_window(out: Path) -> dict[str, Any]:
     import napari
+    from qtpy.QtCore import QTimer
 
     open_project(out).close()
     viewer = napari.Viewer(title="napari-weakseg: coins")
     show(viewer, out / "coins.weakseg")
+    QTimer.singleShot(500, viewer.reset_view)  # the canvas has its final size only when the window is on screen
     napari.run()
     return {"project": str(out / "coins.weakseg")}
