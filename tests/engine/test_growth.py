@@ -47,7 +47,7 @@ def random_scene(seed: int, shape: tuple[int, ...]) -> tuple[GrowthState, Eviden
     separation = (rng.random(shape) < 0.1).astype(np.float32)
     where = ndimage.find_objects(seeds)[0]
     box = (tuple(s.start - 2 for s in where), tuple(s.stop + 1 for s in where))
-    evidence = Evidence(p, allowed, separation, {1: box})
+    evidence = Evidence(p, allowed, separation, boxes={1: box})
     rules = GrowthRules(tuple(rng.choice([1.0, 1.5, 2.0, 3.0], len(shape)).tolist()), tau=0.5)
     return GrowthState.start(seeds, seed_class), evidence, rules
 

@@ -14,10 +14,19 @@ from napari_weakseg.core.annotations import Annotations
 from napari_weakseg.core.classes import BACKGROUND, ClassTable
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.growth import Evidence, GrowthRules
-from napari_weakseg.engine.outline import outline
+from napari_weakseg.engine.outline import Outline, outline
+from napari_weakseg.engine.stopping import simulate_growth_guard
 from napari_weakseg.engine.targets import IGNORE, approximation_target, background_claim, boxes_of_seeds
 
-__all__ = ["claim_outline", "everything_marked", "grow_block", "median_round", "rules_for", "take_claims"]
+__all__ = [
+    "claim_outline",
+    "everything_marked",
+    "grow_block",
+    "median_round",
+    "rules_for",
+    "safe_rounds",
+    "take_claims",
+]
 
 
 def rules_for(block: Block, *, rounds: int, mode: str, tau: float, area_cap: Mapping[int, float]) -> GrowthRules:
@@ -43,16 +52,34 @@ def grow_block(
     probabilities: NDArray[np.float32],
     separation: NDArray[np.float32] | None,
     rules: GrowthRules,
-    flooded: NDArray[np.uint8] | None = None,
+    bound: Outline | None = None,
 ) -> None:
-    """Take one round in a block; with `flooded` (from `outline`), not into what the edges give to the background."""
+    """Take one round in a block; with `bound`, no object leaves the outline that the image's edges give it."""
     assert block.growth is not None
     boxes = boxes_of_seeds(block.knowledge.seeds, block.knowledge.seed_class, block.boxes)
-    allowed = block.knowledge.allowed
-    if flooded is not None:
-        allowed = np.where(flooded == BACKGROUND, allowed & np.uint32(1 << BACKGROUND), allowed)
-    evidence = Evidence(probabilities, allowed, separation, boxes)
+    territory = bound.objects if bound is not None else None
+    evidence = Evidence(probabilities, block.knowledge.allowed, separation=separation, territory=territory, boxes=boxes)
     block.growth = block.growth.advanced(evidence, rules)
+
+
+def safe_rounds(
+    block: Block, probabilities: NDArray[np.float32], rules: GrowthRules, rounds: int, rng: np.random.Generator
+) -> int | None:
+    """Count the rounds that growth would stay precise for on the held-out part of an exact block.
+
+    None where that part holds no object.
+    """
+    where = np.argwhere(block.held_out & block.knowledge.complete)
+    if not len(where):
+        return None
+    crop = tuple(slice(int(a), int(b) + 1) for a, b in zip(where.min(0), where.max(0), strict=True))
+    found, exact = np.unique(block.knowledge.seeds[crop], return_inverse=True)
+    if not found.any():
+        return None
+    ids = exact.reshape(block.knowledge.seeds[crop].shape).astype(np.int32) + np.int32(found[0] != 0)
+    classes = block.knowledge.seed_class[found if found[0] == 0 else np.append(0, found)]
+    evidence = Evidence(probabilities[(slice(None), *crop)], block.knowledge.allowed[crop])
+    return simulate_growth_guard(ids, classes, evidence, rules, rounds=rounds, rng=rng).safe_rounds()
 
 
 def take_claims(
@@ -60,13 +87,13 @@ def take_claims(
     probabilities: NDArray[np.float32],
     *,
     everywhere: bool,
-    flooded: NDArray[np.uint8] | None = None,
+    bound: Outline | None = None,
     outline_weight: float = 0.0,
 ) -> None:
     """Turn what has grown into claims: grown pixels, and background where every object is marked.
 
     Trust is the probability at the time; background is claimed only where the network is sure and no grown object is
-    near, or where the edges say so (`flooded`, with `outline_weight`). What has grown from held-out blobs is not
+    near, or where the edges say so (`bound`, with `outline_weight`). What has grown from held-out blobs is not
     claimed.
     """
     assert block.growth is not None
@@ -84,8 +111,8 @@ def take_claims(
         bare = background_claim(probabilities, growth.ids, background=BACKGROUND) & (claim == 0)
         claim[bare] = BACKGROUND
         weight[bare] = probabilities[BACKGROUND - 1][bare]
-    if flooded is not None:
-        bare = (flooded == BACKGROUND) & (claim == 0) & ~block.knowledge.painted
+    if bound is not None:
+        bare = (bound.classes == BACKGROUND) & (claim == 0) & ~block.knowledge.painted
         claim[bare] = BACKGROUND
         weight[bare] = outline_weight
     block.claim = claim.astype(np.uint8)
@@ -106,10 +133,10 @@ def claim_outline(block: Block, weight: float) -> None:
     """Claim what the edges of the image say about the outlines of objects that have not grown yet."""
     if block.growth is None or block.growth.round:
         return
-    flooded = outline(block.pixels, block.knowledge)
-    if flooded is not None:
-        flooded[_around_held_out(flooded, block.held_out)] = 0
-        block.claim = np.where(block.knowledge.painted, 0, flooded).astype(np.uint8)
+    found = outline(block.pixels, block.knowledge)
+    if found is not None:
+        spared = _around_held_out(found.classes, block.held_out)
+        block.claim = np.where(block.knowledge.painted | spared, np.uint8(0), found.classes)
         block.claim_weight = np.where(block.claim > 0, np.uint8(255 * weight), np.uint8(0))
         block.refresh()
 

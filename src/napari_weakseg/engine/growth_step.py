@@ -68,6 +68,8 @@ class Evidence:
         Bit k where class id k is possible. Painted background, absent tags and boxes speak through it.
     separation : float32 array, (*S), optional
         Probability of an interface between touching objects; growth stays where it is below one half.
+    territory : int32 array, (*S), optional
+        Object that each pixel may at most fall to, 0 for none; `stopping.watershed_objects` makes one.
     boxes : mapping of int to (start, stop)
         Half-open box that an object must not leave, by object id.
     """
@@ -75,6 +77,7 @@ class Evidence:
     probabilities: Floats
     allowed: NDArray[np.uint32]
     separation: Floats | None = None
+    territory: Ids | None = None
     boxes: Mapping[int, Bounds] = field(default_factory=dict)
 
     def open_for(self, class_id: int, tau: float) -> Flags:
@@ -162,9 +165,7 @@ def connected(mask: Flags, seed: Flags) -> Flags:
     return kept
 
 
-def crop_around(
-    place: tuple[slice, ...], margin: tuple[float, ...], shape: tuple[int, ...]
-) -> tuple[slice, ...]:
+def crop_around(place: tuple[slice, ...], margin: tuple[float, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
     """Widen a bounding box by a margin per axis, within the block."""
     return tuple(
         slice(max(0, s.start - int(np.ceil(m))), min(size, s.stop + int(np.ceil(m))))
@@ -183,6 +184,8 @@ def _proposal(
 ) -> tuple[Flags, Floats] | None:
     """Pixels that object i asks for, and their distance from it in radii; None if there is none."""
     free = where_open[crop]
+    if evidence.territory is not None:
+        free = free & (evidence.territory[crop] == i)
     if i in evidence.boxes:
         start, stop = evidence.boxes[i]
         inside = np.zeros_like(free)

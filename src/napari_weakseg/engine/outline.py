@@ -6,21 +6,38 @@ landscape of edges and meet where an edge is strongest. The result is a claim of
 growth replace. Ours; it stands in for the exact masks that the recursion of Ke et al. (arXiv:2005.13053) starts from.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.segmentation import watershed
 
 from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.knowledge import Knowledge
-from napari_weakseg.engine.stopping import edge_strength
+from napari_weakseg.engine.stopping import edge_strength, watershed_objects
 
-__all__ = ["outline"]
+__all__ = ["Outline", "outline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """Objects as the edges of an image give them.
+
+    Attributes
+    ----------
+    objects : int32 array, (*S)
+        Seed that each pixel falls to, 0 for the background.
+    classes : uint8 array, (*S)
+        Class ids; 0 where two classes meet: the border itself is left open.
+    """
+
+    objects: NDArray[np.int32]
+    classes: NDArray[np.uint8]
 
 
 def outline(
     pixels: NDArray[np.float32], knowledge: Knowledge, *, sampling: tuple[float, ...] | None = None
-) -> NDArray[np.uint8] | None:
+) -> Outline | None:
     """Flood the edges of an image from its blobs and its sure background.
 
     Parameters
@@ -33,18 +50,13 @@ def outline(
 
     Returns
     -------
-    uint8 array, (*S), or None
-        Class ids, 0 within a pixel of where two floods meet (the border itself is left open); None where there is no
-        blob or no sure background.
+    Outline or None
+        None where there is no blob or no sure background.
     """
-    certain = knowledge.certain
-    sure = certain == BACKGROUND
+    sure = knowledge.certain == BACKGROUND
     if not knowledge.seeds.any() or not sure.any():
         return None
-    n = len(knowledge.seed_class)
-    markers = np.where(sure, n, knowledge.seeds).astype(np.int32)
-    flooded = watershed(edge_strength(pixels, sampling=sampling), markers)
-    classes = np.append(knowledge.seed_class, BACKGROUND)[flooded]
-    low = ndimage.minimum_filter(classes, 3)
-    high = ndimage.maximum_filter(classes, 3)
-    return np.where(low == high, classes, 0).astype(np.uint8)
+    objects = watershed_objects(edge_strength(pixels, sampling=sampling), knowledge.seeds, sure)
+    classes = np.where(objects > 0, knowledge.seed_class[objects], np.uint8(BACKGROUND))
+    meet = ndimage.minimum_filter(classes, 3) != ndimage.maximum_filter(classes, 3)
+    return Outline(objects, np.where(meet, np.uint8(0), classes))

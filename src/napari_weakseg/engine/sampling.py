@@ -53,12 +53,17 @@ class Sampler:
     patch_px, batch : int
     ndim : int
     rng : numpy Generator
+    unmarked : bool
+        Whether blocks without a certain pixel are drawn beside others: only where a term learns from them.
     """
 
-    def __init__(self, patch_px: int, batch: int, ndim: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self, patch_px: int, batch: int, ndim: int, rng: np.random.Generator, *, unmarked: bool = True
+    ) -> None:
         self.patch = (patch_px,) * ndim
         self.batch = batch
         self._rng = rng
+        self._unmarked = unmarked
 
     def favour(self, block: Block) -> None:
         """Draw a block more often for a while: its marks are new."""
@@ -69,7 +74,7 @@ class Sampler:
         exact = [block for block in blocks if block.exact and block.marked_at]
         rough = [block for block in blocks if not block.exact and block.marked_at]
         bare = [block for block in blocks if not block.marked_at]
-        n_bare = min(len(bare), max(1, self.batch // 8)) if self.batch >= _FEWEST_WITH_BARE else 0
+        n_bare = min(len(bare), max(1, self.batch // 8)) if self._unmarked and self.batch >= _FEWEST_WITH_BARE else 0
         if not exact and not rough:
             n_bare = self.batch
         n_marked = self.batch - n_bare

@@ -1,80 +1,38 @@
-"""When growth should stop: a guard where exact images exist, cues from image and network where none does.
+"""Where and when growth should stop: the image's edges, a guard on exact images, verdicts over rounds.
 
 The guard on held-out exact images is in the spirit of Ke et al. (arXiv:2005.13053), whose own stopping rule
-could not be verified; it, and every cue here, is our construction. All cues have one signature, so that they
-can be measured against each other: `Cue` maps what is known of a round to one number per object, higher = a
-better border.
+could not be verified; it and everything here is our construction. Where every object is marked, the surest
+stop is the territory that the image's edges leave to each blob (`watershed_objects`): on 14 fields of
+fluorescence nuclei, growth with a weak forest's probabilities ended at a precision of 0.54 without and 0.97
+within its territory. `cues` rates rounds where there is no territory.
 
-NumPy on one block, 2-D or 3-D alike: ``*S`` = ``(Y, X)`` or ``(Z, Y, X)``; V views, n objects.
+NumPy on one block, 2-D or 3-D alike: ``*S`` = ``(Y, X)`` or ``(Z, Y, X)``; n objects.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.segmentation import random_walker
+from skimage.segmentation import watershed
 
 from napari_weakseg.engine.growth import Evidence, GrowthRules, GrowthState, Ids
 from napari_weakseg.engine.growth_step import Flags, Floats
 from napari_weakseg.engine.targets import simulate_seeds
 
 __all__ = [
-    "CUES",
-    "Cue",
     "GuardReport",
-    "RoundView",
     "Verdict",
     "best_rounds",
-    "border_contrast",
-    "border_edge",
     "compose",
     "edge_strength",
+    "object_iou",
     "simulate_growth_guard",
     "verdict",
-    "view_agreement",
-    "walker_agreement",
-    "walker_objects",
+    "watershed_objects",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class RoundView:
-    """What a cue may look at after a round.
-
-    Parameters
-    ----------
-    ids : int32 array, (*S)
-        Masks after the round.
-    seed_class : uint8 array, (n + 1,)
-    image : float32 array, (C, *S)
-        Normalised grey values.
-    edges : float32 array, (*S)
-        From `edge_strength`; the same in every round.
-    views : float32 array, (V, K, *S), optional
-        Teacher's probabilities for each view, turned back.
-    walker : int32 array, (*S), optional
-        From `walker_objects`; the same in every round.
-    sampling : tuple of float, optional
-        Distance between neighbouring pixels per axis, in units of the finest.
-    band_px : float
-        Width of the strips on both sides of the border, in units of the finest axis.
-    """
-
-    ids: Ids
-    seed_class: NDArray[np.uint8]
-    image: Floats
-    edges: Floats
-    views: Floats | None = None
-    walker: Ids | None = None
-    sampling: tuple[float, ...] | None = None
-    band_px: float = 2.0
-
-
-Cue = Callable[[RoundView], NDArray[np.float64]]
-"""One number per object, (n,); nan where the cue has nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +59,7 @@ class GuardReport:
     iou: tuple[float, ...]
 
     def safe_rounds(self, min_precision: float = 0.9) -> int:
-        """Rounds that may be taken before the guard trips."""
+        """Count the rounds that may be taken before the guard trips."""
         for t, value in enumerate(self.precision):
             if value < min_precision:
                 return max(0, t - 1)
@@ -120,88 +78,37 @@ def edge_strength(image: Floats, *, sampling: Sequence[float] | None = None, sig
     return np.sqrt(squared)
 
 
-def border_edge(seen: RoundView) -> NDArray[np.float64]:
-    """Mean gradient magnitude along the free border; peaks where mask and object end together.
+def watershed_objects(edges: Floats, seeds: Ids, background: Flags) -> Ids:
+    """Objects by a watershed of the image's edges between the blobs and the background, without any network.
 
-    Where two objects touch, the border is left out.
-    """
-    ids = seen.ids
-    outside = ndimage.binary_dilation(ids == 0)
-    return _mean_per_object(seen.edges, ids, (ids > 0) & outside, len(seen.seed_class))
-
-
-def border_contrast(seen: RoundView) -> NDArray[np.float64]:
-    """Difference of grey values just inside and just outside, in units of their spread."""
-    inner, outer, near = _strips(seen)
-    n, total = len(seen.seed_class), np.zeros(len(seen.seed_class) - 1)
-    for channel in seen.image:
-        inside, outside = (_mean_per_object(channel, near, strip, n) for strip in (inner, outer))
-        spread = [
-            _mean_per_object(channel**2, near, strip, n) - mean**2
-            for strip, mean in ((inner, inside), (outer, outside))
-        ]
-        total += (inside - outside) ** 2 / np.maximum(spread[0] + spread[1], 1e-4)
-    return np.sqrt(total)
-
-
-def view_agreement(seen: RoundView) -> NDArray[np.float64]:
-    """How far the views agree with the mask on both sides of its border, 0 … 1."""
-    if seen.views is None:
-        return np.full(len(seen.seed_class) - 1, np.nan)
-    inner, outer, near = _strips(seen)
-    channel = np.maximum(seen.seed_class[near].astype(np.intp) - 1, 0)[None, None]
-    votes = (np.take_along_axis(seen.views, channel, 1)[:, 0] >= 0.5).mean(0)
-    agreed = np.where(inner, votes, 1 - votes)
-    return _mean_per_object(agreed, near, inner | outer, len(seen.seed_class))
-
-
-def walker_agreement(seen: RoundView) -> NDArray[np.float64]:
-    """Intersection over union with the object that a random walker finds from the same blob."""
-    n = len(seen.seed_class)
-    if seen.walker is None:
-        return np.full(n - 1, np.nan)
-    return _iou(seen.ids, seen.walker, n)
-
-
-CUES: Mapping[str, Cue] = {
-    "edge": border_edge,
-    "contrast": border_contrast,
-    "views": view_agreement,
-    "walker": walker_agreement,
-}
-
-
-def walker_objects(image: Floats, seeds: Ids, background: Flags, *, beta: float = 130.0) -> Ids:
-    """Objects by a random walker [1]_ from the blobs, without any network.
-
-    Two labels, object and background; touching objects are then split by the nearest blob. It costs about a
-    second for a plane of 512 x 512, once per image.
+    A marker-controlled watershed [1]_. On fluorescence nuclei it reaches nearly every border that the image
+    shows, so it serves as a start before the network knows anything, as a limit to growth
+    (`Evidence.territory`), and as a reference to judge a round by.
 
     Parameters
     ----------
-    image : float32 array, (C, *S)
+    edges : float32 array, (*S)
+        From `edge_strength`.
     seeds : int32 array, (*S)
     background : bool array, (*S)
-        Painted or far from all blobs.
-    beta : float
-        Penalty of grey-value steps.
+        Painted or far from all blobs; without any, there is nothing to end the objects and the blobs are
+        returned.
 
     Returns
     -------
     int32 array, (*S)
+        Ids as in `seeds`.
 
     References
     ----------
-    .. [1] L. Grady, "Random walks for image segmentation", IEEE TPAMI 2006.
+    .. [1] F. Meyer, S. Beucher, "Morphological segmentation", JVCIR 1990.
     """
-    markers = np.where(seeds > 0, 1, np.where(background, 2, 0)).astype(np.int32)
-    if not ((markers == 1).any() and (markers == 2).any() and (markers == 0).any()):
+    background = background & (seeds == 0)
+    if not background.any():
         return seeds
-    data = np.clip(np.moveaxis(image, 0, -1), 0, 1)
-    inside = random_walker(data, markers, beta=beta, mode="cg_j", channel_axis=-1, tol=1e-3) == 1
-    index = ndimage.distance_transform_edt(seeds == 0, return_distances=False, return_indices=True)
-    nearest: Ids = seeds[tuple(index)]
-    return np.where(inside, nearest, 0).astype(np.int32)
+    outside = int(seeds.max()) + 1
+    basins = watershed(edges, np.where(background, outside, seeds))
+    return np.where(basins == outside, 0, basins).astype(np.int32)
 
 
 def verdict(history: Sequence[NDArray[np.float64]], *, tolerance: float = 0.02) -> Verdict:
@@ -300,29 +207,11 @@ def simulate_growth_guard(
         grown = state.ids > 0
         precision.append(float((state.ids == exact)[grown].mean()) if grown.any() else 1.0)
         present = np.bincount(exact.ravel(), minlength=len(exact_class))[1:] > 0
-        iou.append(float(_iou(state.ids, exact, len(exact_class))[present].mean()) if present.any() else 1.0)
+        iou.append(float(object_iou(state.ids, exact, len(exact_class))[present].mean()) if present.any() else 1.0)
     return GuardReport(tuple(precision), tuple(iou))
 
 
-def _strips(seen: RoundView) -> tuple[Flags, Flags, Ids]:
-    """Strip inside and strip outside every border, and the object each pixel is nearest to."""
-    ids, sampling = seen.ids, seen.sampling
-    away, index = ndimage.distance_transform_edt(ids == 0, sampling=sampling, return_indices=True)
-    near: Ids = ids[tuple(index)]
-    depth = ndimage.distance_transform_edt(ids > 0, sampling=sampling)
-    inner = (depth > 0) & (depth <= seen.band_px)
-    return inner, (away > 0) & (away <= seen.band_px), near
-
-
-def _mean_per_object(values: NDArray[np.floating], ids: Ids, where: Flags, n: int) -> NDArray[np.float64]:
-    """Mean of the values over each object's pixels in a region, (n - 1,); nan without any."""
-    chosen = ids[where]
-    total = np.bincount(chosen, values[where], minlength=n)[1:]
-    count = np.bincount(chosen, minlength=n)[1:]
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def _iou(one: Ids, two: Ids, n: int) -> NDArray[np.float64]:
+def object_iou(one: Ids, two: Ids, n: int) -> NDArray[np.float64]:
     """Intersection over union of objects with the same id, (n - 1,)."""
     common = np.bincount(one[one == two], minlength=n)[1:]
     total = np.bincount(one.ravel(), minlength=n)[1:] + np.bincount(two.ravel(), minlength=n)[1:] - common

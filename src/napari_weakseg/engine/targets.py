@@ -266,7 +266,7 @@ def simulate_seeds(
     return seeds
 
 
-def _ball_radius(volume: NDArray[np.float64], ndim: int) -> NDArray[np.float64]:
+def _ball_radius(volume: NDArray[np.floating], ndim: int) -> NDArray[np.float64]:
     """Radius of the disc or ball of this area or volume."""
     radius: NDArray[np.float64] = np.sqrt(volume / np.pi) if ndim == 2 else np.cbrt(volume * 3 / (4 * np.pi))
     return radius

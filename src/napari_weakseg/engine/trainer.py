@@ -35,8 +35,10 @@ from napari_weakseg.engine.growing import (
     grow_block,
     median_round,
     rules_for,
+    safe_rounds,
     take_claims,
 )
+from napari_weakseg.engine.growth import GrowthRules, GrowthState
 from napari_weakseg.engine.intensity import apply_intensity, sample_intensity
 from napari_weakseg.engine.losses import decidable_dice, decode, project, set_loss, soft_ce
 from napari_weakseg.engine.networks import UNet, padded_size, with_classes
@@ -53,6 +55,7 @@ _FIRST_BLOCKS = 24  # read before the first step; the rest while training
 _WARM_UP = 20  # steps until the full step size
 _GROW_FROM = 60  # step from which blobs may grow
 _GROW_EVERY = 3  # steps between two growing blocks
+_GUARD_EVERY = 60  # steps between two looks at how precise growth is
 _GROW_BLOCKS = 48  # blocks that grow during training
 _FOREST_STEPS = 120.0  # after as many steps the forest's share has fallen to 1/e
 _FOREST_LEAST = 0.03
@@ -90,6 +93,7 @@ class Trainer:
         self._judged = -_QUALITY_EVERY
         self._seen: deque[Tensor] = deque(maxlen=_SETTLING_BATCHES)
         self._settled_at = -1
+        self._safe: int | None = None
         self.steps = 0
 
     # -- getting ready ---------------------------------------------------------------------------------------
@@ -116,7 +120,7 @@ class Trainer:
         if self._forest_counts():
             yield "A first look at the pixels"
             self._fit_forest()
-        yield "Ready"
+        yield f"Learning on {devices.describe(self._device)}"
 
     def annotations_changed(self, image: str) -> None:
         """Take in the marks of an image anew."""
@@ -197,7 +201,8 @@ class Trainer:
         patch = padded_size([min(self._patch, largest)], multiple)[0]
         if self._batch == 1:  # batch normalisation needs more than one value at the coarsest level
             patch = max(patch, 2 * multiple)
-        return Sampler(patch, self._batch, self._project.ndim, self._rng)
+        teaches = self._config.consistency_weight > 0
+        return Sampler(patch, self._batch, self._project.ndim, self._rng, unmarked=teaches)
 
     # -- learning --------------------------------------------------------------------------------------------
 
@@ -310,27 +315,41 @@ class Trainer:
     def _grow_next(self) -> None:
         if self._config.growth == "off" or not self._config.rounds:
             return
-        waiting = [b for b in self._growing() if b.growth is not None and b.growth.round < self._config.rounds]
+        if self.steps % _GUARD_EVERY == 0:
+            self._guard()
+        rounds = self._config.rounds if self._safe is None else min(self._safe, self._config.rounds)
+        waiting = [b for b in self._growing() if b.growth is not None and b.growth.round < rounds]
         if waiting:
             self._grow(min(waiting, key=lambda block: block.growth.round if block.growth else 0))
 
+    def _guard(self) -> None:
+        """Find out on held-out exact marks how many rounds stay precise; what grew further starts again."""
+        for block in self._store.blocks:
+            if block.exact and block.held_out.any():
+                said, _ = self._teacher_says(block.pixels)
+                safe = safe_rounds(block, said, self._rules(block), self._config.rounds, self._rng)
+                if safe is not None:
+                    self._safe = safe
+                    break
+        if self._safe is None:
+            return
+        for block in self._growing():
+            if block.growth is not None and block.growth.round > self._safe:
+                block.growth = GrowthState.start(block.knowledge.seeds, block.knowledge.seed_class)
+
+    def _rules(self, block: Block) -> GrowthRules:
+        return rules_for(block, rounds=self._config.rounds, mode=self._config.growth, tau=self._config.tau, area_cap={})
+
     def _grow(self, block: Block) -> None:
         probabilities, separation = self._teacher_says(block.pixels)
-        rules = rules_for(
-            block,
-            rounds=self._config.rounds,
-            mode=self._config.growth,
-            tau=self._config.tau,
-            area_cap={},
-        )
         taught = any(len(b.knowledge.seed_class) > 2 for b in self._store.blocks)
         everywhere = self._everything_marked(block)
         trust = self._config.outline_weight
-        flooded = None
-        if trust and everywhere and not any(b.exact for b in self._store.blocks):
-            flooded = outline(block.pixels, block.knowledge)
-        grow_block(block, probabilities, separation if taught else None, rules, flooded)
-        take_claims(block, probabilities, everywhere=everywhere, flooded=flooded, outline_weight=trust)
+        bound = None
+        if trust and everywhere and self._safe is None:  # no exact mark to judge growth by: the edges bound it
+            bound = outline(block.pixels, block.knowledge)
+        grow_block(block, probabilities, separation if taught else None, self._rules(block), bound)
+        take_claims(block, probabilities, everywhere=everywhere, bound=bound, outline_weight=trust)
 
     def _everything_marked(self, block: Block) -> bool:
         image = self._project.images.get(block.place.image)
@@ -544,6 +563,7 @@ class Trainer:
         state = {
             "steps": self.steps,
             "updates": self._teacher.updates,
+            "safe_rounds": self._safe,
             "width": self._width,
             "blocks": records,
             "rng": self._rng.bit_generator.state,
@@ -560,6 +580,7 @@ class Trainer:
         self._random.set_state(tensors["random"])
         self._rng.bit_generator.state = state["rng"]
         self._teacher.updates = int(state["updates"])
+        self._safe = state["safe_rounds"]
         self._store.restore(tensors, state["blocks"])
         if not self._pixel_forest().ready:
             self._pixel_forest().restore(tensors)
