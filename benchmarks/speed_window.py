@@ -30,33 +30,52 @@ _SIZE_PX = 1024
 _TIMER_MS = 10
 _SETTLE_S = 2.0
 _BETWEEN_STROKES_S = 1.0
-_DAB_INTERVAL_S = 0.02  # between two positions of the brush
+_DABS, _DAB_INTERVAL_S = 8, 0.02  # positions of the brush in a stroke, and the time from one to the next
+_STROKES, _STROKES_S = 6, 90.0  # so many strokes are timed, or as many as that time allows
 _PATIENCE_S = 180.0
 
 
 class Watched:
-    """A trainer that notes when the first tile after a stroke left it; all else is the trainer's own."""
+    """A trainer that notes when the first tile after a stroke left it; all else is the trainer's own.
+
+    Attributes
+    ----------
+    first_tile_s, knows_s : float
+        When the latest first tile was ready, and when the marks that it knows were taken in.
+    """
 
     def __init__(self, trainer: Any) -> None:
         self._trainer = trainer
-        self._fresh = False
-        self.first_tile_s = 0.0
+        self._taken_s: float | None = None
+        self.first_tile_s = self.knows_s = 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._trainer, name)
 
     def annotations_changed(self, image: str) -> None:
         """Take in a stroke."""
+        began_s = time.perf_counter()
         self._trainer.annotations_changed(image)
-        self._fresh = True
+        self._taken_s = began_s
 
     def predict(self, *args: Any, **options: Any) -> Iterator[Tile]:
         """Predict; note the first tile after a stroke."""
-        fresh, self._fresh = self._fresh, False
+        taken_s, self._taken_s = self._taken_s, None
         for tile in self._trainer.predict(*args, **options):
-            if fresh:
-                self.first_tile_s, fresh = time.perf_counter(), False
+            if taken_s is not None:
+                self.knows_s, self.first_tile_s, taken_s = taken_s, time.perf_counter(), None
             yield tile
+
+
+class WatchedSession(Session):
+    """A session that notes when it was told of marks."""
+
+    told_s = 0.0
+
+    def annotations_changed(self, name: str) -> None:
+        """Pass on that marks changed; they are in the project by now."""
+        self.told_s = time.perf_counter()
+        super().annotations_changed(name)
 
 
 class Window:
@@ -74,6 +93,7 @@ class Window:
         import napari
 
         self.trainers: list[Watched] = []
+        self.sessions: list[WatchedSession] = []
         self._device, self._threads = device, threads
         self.viewer = napari.Viewer(show=True)
         self.viewer.window.resize(1200, 800)
@@ -93,8 +113,9 @@ class Window:
             self.trainers.append(Watched(make()))
             return self.trainers[-1]
 
-        session = Session(project, make_trainer=watched)
+        session = WatchedSession(project, make_trainer=watched)
         session.preview.connect(self._on_preview)
+        self.sessions.append(session)
         return session
 
     def _on_preview(self, event: object) -> None:
@@ -140,6 +161,7 @@ class Painter:
         self._timer.timeout.connect(self._on_tick)
         self._path: list[tuple[int, int]] = []
         self._ended_s: float | None = None
+        self._told_s: float | None = None  # when the whole stroke was in the project
         self._next_s = 0.0
 
     def start(self) -> None:
@@ -167,15 +189,27 @@ class Painter:
         trainer = self._window.trainers[-1] if self._window.trainers else None
         if not self._answers:
             self._next_s, self._ended_s = now_s + _BETWEEN_STROKES_S, None
-        elif trainer is not None and self._ended_s < trainer.first_tile_s < self._window.shown_s:
-            self.delays.append(self._window.shown_s - self._ended_s)
-            self._next_s, self._ended_s = now_s + _BETWEEN_STROKES_S, None
+            return
+        window = self._window
+        told_s = window.sessions[-1].told_s
+        if self._told_s is None and told_s > self._ended_s:
+            self._told_s = told_s
+        known = self._told_s is not None and trainer is not None and trainer.knows_s > self._told_s
+        if known and trainer is not None and window.shown_s > trainer.first_tile_s:
+            self.delays.append(window.shown_s - self._ended_s)
+            self._next_s, self._ended_s, self._told_s = now_s + _BETWEEN_STROKES_S, None, None
+
+    def enough(self, until_s: float) -> bool:
+        """Tell whether enough strokes were timed, or the time is up."""
+        return len(self.delays) >= _STROKES or time.perf_counter() > until_s
 
     def _stroke(self) -> list[tuple[int, int]]:
-        """Eight positions along a line inside some cell."""
-        cells = np.argwhere(self._window.objects > 0)
+        """Positions along a line that begins in a cell, where nothing is painted yet."""
+        free = (self._window.objects > 0) & (np.asarray(self._window.annotation.data) == 0)
+        free[:, -2 * _DABS :] = False
+        cells = np.argwhere(free)
         y, x = cells[self._rng.integers(len(cells))]
-        return [(int(y), int(min(x + 2 * i, _SIZE_PX - 1))) for i in range(8)]
+        return [(int(y), int(x) + 2 * i) for i in range(_DABS)]
 
 
 def wait(condition: Callable[[], bool], what: str = "the window") -> None:
@@ -225,9 +259,10 @@ def measure(seconds: float, device: str, threads: int) -> dict[str, Any]:
                 painter.start()
             _rest(_SETTLE_S)
             late[name] = lateness(seconds)
-            painter.stop()
             if training and painting:
+                wait(partial(painter.enough, time.perf_counter() + _STROKES_S))
                 found["stroke_s"] = spread(painter.delays, 3) if painter.delays else None
+            painter.stop()
         found |= {"late_ms": late, "steps": window.trainers[-1].steps}
         window.panel.close()
         window.viewer.close()
