@@ -1,5 +1,4 @@
-"""Cues for how well the masks of a round fit, where no exact image tells: from the image, the views, a
-reference.
+"""Cues for how well the masks of a round fit where no exact image tells.
 
 All have one signature, so that they can be measured against each other and exchanged: a `Cue` maps what is
 known of a round to one number per object, higher = a better border. `stopping.verdict` and

@@ -1,0 +1,144 @@
+"""When growth stops: territory, guard, cues and verdicts."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_weakseg.engine.cues import CUES, RoundView, reference_agreement, view_agreement
+from napari_weakseg.engine.growth import Evidence, GrowthRules, GrowthState
+from napari_weakseg.engine.stopping import (
+    best_rounds,
+    compose,
+    edge_strength,
+    object_iou,
+    simulate_growth_guard,
+    verdict,
+    watershed_objects,
+)
+
+SHAPES = [(48, 64), (20, 24, 40)]
+CLASSES = np.array([0, 2, 2], np.uint8)
+both = pytest.mark.parametrize("shape", SHAPES, ids=["2d", "3d"])
+
+
+def apart(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Distance from the middles of two objects in their radii, (2, *S)."""
+    grid = np.stack(np.meshgrid(*[np.arange(s) for s in shape], indexing="ij")).astype(float)
+    middles = [[s / 2 for s in shape] for _ in range(2)]
+    middles[0][-1], middles[1][-1] = shape[-1] * 0.25, shape[-1] * 0.75
+    radius = min(shape) * 0.3
+    return np.stack([np.sqrt(sum((g - m) ** 2 for g, m in zip(grid, c, strict=True))) / radius for c in middles])
+
+
+def discs(shape: tuple[int, ...], size: float = 1.0) -> NDArray[np.int32]:
+    d = apart(shape)
+    return np.where(d.min(0) < size, d.argmin(0) + 1, 0).astype(np.int32)
+
+
+def picture(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    rng = np.random.default_rng(0)
+    return ((discs(shape) > 0) + 0.05 * rng.normal(size=shape)).astype(np.float32)[None]
+
+
+def says_yes(shape: tuple[int, ...]) -> Evidence:
+    """A network that takes everything for an object."""
+    p = np.zeros((2, *shape), np.float32)
+    p[1] = 1
+    return Evidence(p, np.full(shape, 0b110, np.uint32))
+
+
+@both
+def test_edges_between_blobs_and_background_give_the_objects(shape: tuple[int, ...]) -> None:
+    background = apart(shape).min(0) > 1.35
+    found = watershed_objects(edge_strength(picture(shape)), discs(shape, 0.5), background)
+    assert (object_iou(found, discs(shape), 3) > 0.75).all()
+    assert (found[discs(shape, 0.5) > 0] > 0).all()
+    assert not found[background].any()
+    nothing = watershed_objects(edge_strength(picture(shape)), discs(shape, 0.5), np.zeros(shape, bool))
+    np.testing.assert_array_equal(nothing, discs(shape, 0.5))
+
+
+@both
+def test_growth_ends_at_its_territory_whatever_the_network_says(shape: tuple[int, ...]) -> None:
+    leaky = says_yes(shape)
+    bounded = Evidence(leaky.probabilities, leaky.allowed, territory=discs(shape))
+    rules = GrowthRules((3.0,) * len(shape))
+    for evidence, kept in ((bounded, True), (leaky, False)):
+        state = GrowthState.start(discs(shape, 0.5), CLASSES)
+        for _ in range(8):
+            state = state.advanced(evidence, rules)
+        assert (np.where(state.ids > 0, discs(shape) == state.ids, True).all()) == kept
+        if kept:
+            np.testing.assert_array_equal(state.ids, discs(shape))
+
+
+@both
+@pytest.mark.parametrize("name", sorted(CUES))
+def test_each_cue_is_highest_at_the_true_border(shape: tuple[int, ...], name: str) -> None:
+    views = np.stack([discs(shape) == 0, discs(shape) > 0]).astype(np.float32)
+    sizes = (0.45, 0.7, 1.0, 1.25)
+    scores = []
+    for size in sizes:
+        seen = RoundView(
+            ids=discs(shape, size),
+            seed_class=CLASSES,
+            image=picture(shape),
+            edges=edge_strength(picture(shape)),
+            views=np.stack([views, views]),
+            reference=discs(shape),
+        )
+        scores.append(CUES[name](seen))
+        assert scores[-1].shape == (2,)
+    assert (best_rounds(scores) == sizes.index(1.0)).all()
+    assert verdict(scores).action == "go back"
+    assert verdict(scores).round == 2
+    assert verdict(scores[:3]).action == "continue"
+
+
+def test_a_cue_without_its_source_says_nothing() -> None:
+    shape = SHAPES[0]
+    seen = RoundView(discs(shape), CLASSES, picture(shape), edge_strength(picture(shape)))
+    for cue in (view_agreement, reference_agreement):
+        assert np.isnan(cue(seen)).all()
+    unknown = [np.full(2, np.nan)] * 3
+    assert verdict(unknown).action == "continue"
+    assert best_rounds(unknown).tolist() == [2, 2]
+
+
+def test_a_level_cue_stops_growth() -> None:
+    assert verdict([np.array([0.2]), np.array([0.8]), np.array([0.801])]).action == "stop"
+
+
+def test_composed_masks_take_each_object_from_its_own_round_and_stay_apart() -> None:
+    masks = [np.array(row, np.int32) for row in ([0, 1, 0, 0, 2, 0], [1, 1, 1, 2, 2, 2], [1, 1, 1, 1, 2, 2])]
+    np.testing.assert_array_equal(compose(masks, np.array([0, 1])), [0, 1, 0, 2, 2, 2])
+    np.testing.assert_array_equal(compose(masks, np.array([2, 1])), [1, 1, 1, 2, 2, 2])
+    np.testing.assert_array_equal(compose(masks, np.array([0, 0])), masks[0])
+
+
+@both
+def test_the_guard_trips_for_a_network_that_leaks_and_not_for_a_good_one(shape: tuple[int, ...]) -> None:
+    exact = discs(shape)
+    leaky = says_yes(shape)
+    good = Evidence(np.stack([exact == 0, exact > 0]).astype(np.float32), leaky.allowed)
+    rules = GrowthRules((2.0,) * len(shape))
+    before = exact.copy()
+    reports = [
+        simulate_growth_guard(exact, CLASSES, e, rules, rounds=8, rng=np.random.default_rng(0)) for e in (good, leaky)
+    ]
+    np.testing.assert_array_equal(exact, before)
+    assert reports[0].precision == (1.0,) * 9
+    assert reports[0].iou[-1] > 0.99
+    assert reports[0].safe_rounds() == 8
+    assert reports[1].precision[-1] < 0.9
+    tripped = reports[1].safe_rounds()
+    assert tripped < 8
+    assert reports[1].precision[tripped] >= 0.9
+
+
+def test_a_guard_that_trips_at_once_allows_no_round() -> None:
+    exact = discs((48, 64), 0.3)
+    report = simulate_growth_guard(
+        exact, CLASSES, says_yes((48, 64)), GrowthRules((8.0, 8.0)), rounds=2, rng=np.random.default_rng(0)
+    )
+    assert report.safe_rounds() == 0
