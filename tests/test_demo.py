@@ -73,5 +73,8 @@ def test_the_window_shows_the_marks_and_learns(
     panel = demo.show(viewer, tmp_path / "coins.weakseg")
     painted = next(layer for layer in viewer.layers if layer.name.startswith("annotation"))
     np.testing.assert_array_equal(np.asarray(painted.data), demo.load_coins().marks)
+    assert panel.image_box.images.currentText() == "coins"
     qtbot.waitUntil(lambda: panel.controller.link.phase is Phase.TRAINING, timeout=60_000)
+    viewer.layers.remove("prediction")
+    assert "removed" in panel.notices.value()
     panel.controller.close()

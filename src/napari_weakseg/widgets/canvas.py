@@ -287,7 +287,7 @@ class ImageCanvas:
         outline(self.layers[Role.GROWN], Role.GROWN, self.place, flat=self.viewer.dims.ndisplay == 2)
 
     def _on_layer_removed(self, event: Any) -> None:
-        if not self._closed and any(event.value is layer for layer in (self.image, *self.layers.values())):
+        if not self._closed and event.value in (self.image, *self.layers.values()):
             self._on_removed(event.value.name)
 
     def close(self, *, remove: bool = False) -> None:

@@ -53,7 +53,7 @@ class Projects(QObject):
             (
                 i
                 for i, (name, layer) in enumerate(self._entries)
-                if current is not None and (layer is current.image or (layer is None and name == current.name))
+                if current is not None and (layer == current.image or (layer is None and name == current.name))
             ),
             -1,
         )
@@ -64,7 +64,7 @@ class Projects(QObject):
         idle = current is None or current.image not in self._bench.viewer.layers
         if take_new and idle and ours and not self._bench.busy:
             active = self._bench.viewer.layers.selection.active
-            chosen = next((layer for _, layer in ours if layer is active), ours[-1][1])
+            chosen = next((layer for _, layer in ours if layer == active), ours[-1][1])
             messages.guarded(lambda: self._bench.choose(chosen))
 
     def _follow_names(self, layers: list[Any]) -> None:

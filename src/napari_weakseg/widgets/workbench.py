@@ -115,7 +115,8 @@ class Workbench(QObject):
         """Work on an image layer; it joins the project, or begins one."""
         if self.busy:
             return
-        canvas = next((c for c in self.canvases.values() if c.image is layer), None)
+        # compared by value: napari hands a plugin another proxy of the same layer each time
+        canvas = next((c for c in self.canvases.values() if c.image == layer), None)
         if canvas is not None:
             self._work_on(canvas)
             return
