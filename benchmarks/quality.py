@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import results
 from benchmarks.arms import ARMS, Arm
-from benchmarks.sets import SETS, Judge
+from benchmarks.sets import SETS, Judge, data_folder
 
 FILE = "quality.jsonl"
 KEY = ("set", "arm", "exact", "seed", "seconds", "device", "threads", "images", "judges", "revision")
@@ -60,6 +60,7 @@ class Options:
 
 def run(options: Options) -> None:
     """Make all runs that are not finished yet, seed by seed."""
+    data_folder()
     file = options.folder / FILE
     finished = set(results.newest(results.read(file), KEY))
     wanted = [key for key in _grid(options) if tuple(key[name] for name in KEY) not in finished]
