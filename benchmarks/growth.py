@@ -129,6 +129,7 @@ def _measured(key: Mapping[str, Any]) -> dict[str, Any]:
         clock = Clock()
         for _ in trainer.prepare():
             pass
+        _look(trainer, marked, histories)
         while clock.seconds < key["seconds"]:
             trainer.step()
             before = clock.seconds
