@@ -1,18 +1,14 @@
-"""When growth stops: territory, guard, cues and verdicts."""
+"""When growth stops: territory and guard."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_weakseg.engine.cues import CUES, RoundView, reference_agreement, view_agreement
 from napari_weakseg.engine.growth import Evidence, GrowthRules, GrowthState
 from napari_weakseg.engine.stopping import (
-    best_rounds,
-    compose,
     edge_strength,
     object_iou,
     simulate_growth_guard,
-    verdict,
     watershed_objects,
 )
 
@@ -70,50 +66,6 @@ def test_growth_ends_at_its_territory_whatever_the_network_says(shape: tuple[int
         assert (np.where(state.ids > 0, discs(shape) == state.ids, True).all()) == kept
         if kept:
             np.testing.assert_array_equal(state.ids, discs(shape))
-
-
-@both
-@pytest.mark.parametrize("name", sorted(CUES))
-def test_each_cue_is_highest_at_the_true_border(shape: tuple[int, ...], name: str) -> None:
-    views = np.stack([discs(shape) == 0, discs(shape) > 0]).astype(np.float32)
-    sizes = (0.45, 0.7, 1.0, 1.25)
-    scores = []
-    for size in sizes:
-        seen = RoundView(
-            ids=discs(shape, size),
-            seed_class=CLASSES,
-            image=picture(shape),
-            edges=edge_strength(picture(shape)),
-            views=np.stack([views, views]),
-            reference=discs(shape),
-        )
-        scores.append(CUES[name](seen))
-        assert scores[-1].shape == (2,)
-    assert (best_rounds(scores) == sizes.index(1.0)).all()
-    assert verdict(scores).action == "go back"
-    assert verdict(scores).round == 2
-    assert verdict(scores[:3]).action == "continue"
-
-
-def test_a_cue_without_its_source_says_nothing() -> None:
-    shape = SHAPES[0]
-    seen = RoundView(discs(shape), CLASSES, picture(shape), edge_strength(picture(shape)))
-    for cue in (view_agreement, reference_agreement):
-        assert np.isnan(cue(seen)).all()
-    unknown = [np.full(2, np.nan)] * 3
-    assert verdict(unknown).action == "continue"
-    assert best_rounds(unknown).tolist() == [2, 2]
-
-
-def test_a_level_cue_stops_growth() -> None:
-    assert verdict([np.array([0.2]), np.array([0.8]), np.array([0.801])]).action == "stop"
-
-
-def test_composed_masks_take_each_object_from_its_own_round_and_stay_apart() -> None:
-    masks = [np.array(row, np.int32) for row in ([0, 1, 0, 0, 2, 0], [1, 1, 1, 2, 2, 2], [1, 1, 1, 1, 2, 2])]
-    np.testing.assert_array_equal(compose(masks, np.array([0, 1])), [0, 1, 0, 2, 2, 2])
-    np.testing.assert_array_equal(compose(masks, np.array([2, 1])), [1, 1, 1, 2, 2, 2])
-    np.testing.assert_array_equal(compose(masks, np.array([0, 0])), masks[0])
 
 
 @both

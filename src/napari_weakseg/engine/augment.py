@@ -147,10 +147,7 @@ def sample_geometry(
     each = [View() for _ in range(n)]
     if orientation == "any":
         quarter = 1 if shape[-1] == shape[-2] else 0
-        each = [
-            View(2 * row[0] + quarter * row[1], tuple(-1 - a for a in range(ndim) if row[2 + a]))
-            for row in drawn
-        ]
+        each = [View(2 * row[0] + quarter * row[1], tuple(-1 - a for a in range(ndim) if row[2 + a])) for row in drawn]
     affine = None
     if resample:
         angle = angle * math.radians(max_angle_deg)

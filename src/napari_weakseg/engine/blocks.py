@@ -223,8 +223,7 @@ def _boxes_in(image: ProjectImage, place: Place) -> list[tuple[int, tuple[int, .
         frames = zip(box.start[:-ndim], place.frame, box.stop[:-ndim], strict=True)
         if all(a <= i < b for a, i, b in frames):
             corners = [
-                tuple(x - o for x, o in zip(corner[-ndim:], origin, strict=True))
-                for corner in (box.start, box.stop)
+                tuple(x - o for x, o in zip(corner[-ndim:], origin, strict=True)) for corner in (box.start, box.stop)
             ]
             found.append((box.class_id, corners[0], corners[1]))
     return found
@@ -237,6 +236,4 @@ def _grid(shape: tuple[int, ...], ndim: int) -> Iterator[Region]:
     cell = _CELL_PX[ndim]
     counts = [max(1, round(size / cell)) for size in shape]
     for index in np.ndindex(*counts):
-        yield tuple(
-            slice(size * i // n, size * (i + 1) // n) for i, n, size in zip(index, counts, shape, strict=True)
-        )
+        yield tuple(slice(size * i // n, size * (i + 1) // n) for i, n, size in zip(index, counts, shape, strict=True))

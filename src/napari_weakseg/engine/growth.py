@@ -88,13 +88,9 @@ class GrowthState:
         now = np.bincount(ids.ravel(), minlength=n)
         calm = np.abs(now - before) < rules.min_growth * np.maximum(before, 1)
         slow = np.where(calm, self.slow + 1, 0).astype(np.uint8)
-        return replace(
-            self, ids=ids, frozen=self.frozen | over | (slow >= 2), slow=slow, areas=(*self.areas, now)
-        )
+        return replace(self, ids=ids, frozen=self.frozen | over | (slow >= 2), slow=slow, areas=(*self.areas, now))
 
-    def reseeded(
-        self, seeds: Ids, seed_class: NDArray[np.uint8], allowed: NDArray[np.uint32]
-    ) -> "GrowthState":
+    def reseeded(self, seeds: Ids, seed_class: NDArray[np.uint8], allowed: NDArray[np.uint32]) -> "GrowthState":
         """Carry the masks over to changed blobs.
 
         An object goes on where its old blob meets exactly one new blob of the same class; pixels that the

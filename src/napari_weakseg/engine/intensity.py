@@ -37,9 +37,7 @@ class Intensity:
     seed: int
 
 
-def sample_intensity(
-    n: int, channels: int, *, generator: torch.Generator, strength: float = 1.0
-) -> Intensity:
+def sample_intensity(n: int, channels: int, *, generator: torch.Generator, strength: float = 1.0) -> Intensity:
     """Draw gain, offset, gamma, noise and blur for the strong view of a batch.
 
     Parameters

@@ -93,9 +93,7 @@ class _Grid:
         )
 
     def cells_touching(self, region: Region) -> list[Window]:
-        return [
-            index for index in np.ndindex(*self.counts) if intersection(self.cell(index), region) is not None
-        ]
+        return [index for index in np.ndindex(*self.counts) if intersection(self.cell(index), region) is not None]
 
     def neighbours(self, index: Window) -> list[Window]:
         """Windows that reach into a cell."""

@@ -93,9 +93,7 @@ class Sampler:
 
     def _patch(self, block: Block) -> dict[str, NDArray[np.generic]]:
         start = self._start(block)
-        at = tuple(
-            slice(a, min(a + p, size)) for a, p, size in zip(start, self.patch, block.shape, strict=True)
-        )
+        at = tuple(slice(a, min(a + p, size)) for a, p, size in zip(start, self.patch, block.shape, strict=True))
         spared = block.held_out[at]
         fields = {
             "allowed": (block.allowed[at], np.uint32(block.knowledge.full).view(np.int32)),
@@ -128,13 +126,10 @@ class Sampler:
             centre = np.unravel_index(at[self._rng.integers(len(at))], block.shape)
             jitter = [self._rng.integers(-p // 4, p // 4 + 1) for p in self.patch]
             return tuple(
-                int(np.clip(c + j - p // 2, 0, f))
-                for c, j, p, f in zip(centre, jitter, self.patch, free, strict=True)
+                int(np.clip(c + j - p // 2, 0, f)) for c, j, p, f in zip(centre, jitter, self.patch, free, strict=True)
             )
         return tuple(int(self._rng.integers(f + 1)) for f in free)
 
     def _joined(self, patches: list[dict[str, NDArray[np.generic]]], exact: int, unmarked: int) -> Batch:
-        stacked = {
-            name: torch.from_numpy(np.stack([patch[name] for patch in patches])) for name in patches[0]
-        }
+        stacked = {name: torch.from_numpy(np.stack([patch[name] for patch in patches])) for name in patches[0]}
         return Batch(stacked.pop("image"), stacked, exact, unmarked)

@@ -1,17 +1,14 @@
-"""Where and when growth should stop: the image's edges, a guard on exact images, verdicts over rounds.
+"""Where and when growth should stop: at the image's edges, and by a guard on exact images.
 
 The guard on held-out exact images is in the spirit of Ke et al. (arXiv:2005.13053), whose own stopping rule
 could not be verified; it and everything here is our construction. Where every object is marked, the surest
-stop is the territory that the image's edges leave to each blob (`watershed_objects`): on 14 fields of
-fluorescence nuclei, growth with a weak forest's probabilities ended at a precision of 0.54 without and 0.97
-within its territory. `cues` rates rounds where there is no territory.
+stop is the territory that the image's edges leave to each blob (`watershed_objects`).
 
 NumPy on one block, 2-D or 3-D alike: ``*S`` = ``(Y, X)`` or ``(Z, Y, X)``; n objects.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,23 +21,11 @@ from napari_weakseg.engine.targets import simulate_seeds
 
 __all__ = [
     "GuardReport",
-    "Verdict",
-    "best_rounds",
-    "compose",
     "edge_strength",
     "object_iou",
     "simulate_growth_guard",
-    "verdict",
     "watershed_objects",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What to do next: go on, keep the masks, or return to those of `round`."""
-
-    action: Literal["continue", "stop", "go back"]
-    round: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,59 +94,6 @@ def watershed_objects(edges: Floats, seeds: Ids, background: Flags) -> Ids:
     outside = int(seeds.max()) + 1
     basins = watershed(edges, np.where(background, outside, seeds))
     return np.where(basins == outside, 0, basins).astype(np.int32)
-
-
-def verdict(history: Sequence[NDArray[np.float64]], *, tolerance: float = 0.02) -> Verdict:
-    """Judge the last round by the middle object.
-
-    Parameters
-    ----------
-    history : sequence of array, (n,)
-        A cue's numbers per round, the first for the blobs.
-    tolerance : float
-        Relative change that counts as none.
-
-    Returns
-    -------
-    Verdict
-        "go back" to the best round once the cue has fallen from it, "stop" where it no longer rises, else
-        "continue" (also where the cue says nothing).
-    """
-    scores = [float(np.nanmedian(s)) if np.isfinite(s).any() else np.nan for s in history]
-    last = len(scores) - 1
-    if last < 1 or not np.isfinite(scores).all():
-        return Verdict("continue", last)
-    best, slack = int(np.argmax(scores)), tolerance * abs(max(scores))
-    if scores[last] < scores[best] - slack:
-        return Verdict("go back", best)
-    return Verdict("stop" if scores[last] < scores[last - 1] + slack else "continue", last)
-
-
-def best_rounds(history: Sequence[NDArray[np.float64]]) -> NDArray[np.intp]:
-    """Round with the best cue for each object, (n,); the last one where the cue says nothing."""
-    table = np.stack(history)
-    best = np.where(np.isfinite(table), table, -np.inf).argmax(0)
-    return np.where(np.isfinite(table).any(0), best, len(table) - 1)
-
-
-def compose(masks: Sequence[Ids], rounds: NDArray[np.intp]) -> Ids:
-    """Put together each object's mask of its own round; where two meet, the earlier round keeps the pixel.
-
-    Parameters
-    ----------
-    masks : sequence of int32 array, (*S)
-        One per round; the first holds the blobs, which no other object covers.
-    rounds : array, (n,)
-
-    Returns
-    -------
-    int32 array, (*S)
-    """
-    out = masks[0].copy()
-    for t in range(1, len(masks)):
-        chosen = np.r_[False, rounds == t][masks[t]] & (out == 0)
-        out[chosen] = masks[t][chosen]
-    return out
 
 
 def simulate_growth_guard(

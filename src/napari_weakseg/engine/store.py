@@ -15,7 +15,13 @@ from napari_weakseg.engine import blocks as reading
 from napari_weakseg.engine.blocks import Block, Place
 from napari_weakseg.engine.evaluate import hold_out
 from napari_weakseg.engine.memory import BlockMemory, Key, key_of, recalled, remembered
-from napari_weakseg.engine.targets import estimate_reach, largest_radius
+from napari_weakseg.engine.targets import (
+    IGNORE,
+    approximation_fraction,
+    estimate_reach,
+    largest_radius,
+    shrink_objects,
+)
 
 __all__ = ["BlockStore"]
 
@@ -167,6 +173,26 @@ class BlockStore:
         counts = self.marks_by_class()
         for block in self.blocks:
             hold_out(block, self._number_of(block.place), counts)
+        self._shrink_exact()
+
+    def _shrink_exact(self) -> None:
+        """Teach the approximation head on exact objects what the partial masks are like: their inner part."""
+        rough, exact = (
+            [
+                area
+                for block in self.blocks
+                if block.exact == kind
+                for area in np.bincount(block.knowledge.seeds.ravel())[1:]
+                if area
+            ]
+            for kind in (False, True)
+        )
+        fraction = approximation_fraction(rough, exact)
+        for block in self.blocks:
+            if block.exact:
+                inner = shrink_objects(block.knowledge.seeds, fraction)
+                block.approximation = block.knowledge.seed_class[inner]
+                block.approximation[block.held_out] = IGNORE
 
     def classes_changed(self) -> None:
         """Take in another number of classes."""

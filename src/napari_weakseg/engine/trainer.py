@@ -53,6 +53,8 @@ __all__ = ["Trainer"]
 
 _FIRST_BLOCKS = 24  # read before the first step; the rest while training
 _WARM_UP = 20  # steps until the full step size
+_HALVED_AT = 200  # step at which the step size has halved
+_LEAST_STEP = 0.1
 _GROW_FROM = 60  # step from which blobs may grow
 _GROW_EVERY = 3  # steps between two growing blocks
 _GUARD_EVERY = 60  # steps between two looks at how precise growth is
@@ -62,6 +64,11 @@ _FOREST_LEAST = 0.03
 _QUALITY_EVERY = 25  # steps
 _SETTLING_BATCHES = 4  # from which the teacher's normalisation statistics are taken
 _SMALLEST_PATCH = 32
+
+
+def step_size(step: int) -> float:
+    """Share of the full step size: a short warm-up, then falling slowly, for nobody knows when training will end."""
+    return min(1.0, (step + 1) / _WARM_UP) * max(_LEAST_STEP, 1 / (1 + step / _HALVED_AT))
 
 
 class Trainer:
@@ -220,16 +227,16 @@ class Trainer:
             self._grow_next()
         batch = self._sampler.draw(self._store.blocks)
         student.train()
-        warm = min(1.0, (self.steps + 1) / _WARM_UP)
+        rate = self._config.learning_rate * step_size(self.steps)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._config.learning_rate * warm
+            group["lr"] = rate
         with devices.autocast(self._device):
             loss = self._loss(student, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        self._teacher.decay = min(self._config.ema, 1 - 10 / (10 + self.steps))
+        self._teacher.decay = min(self._config.ema, 1 - 5 / (5 + self.steps))
         self._teacher.update(student)
         self.steps += 1
 
