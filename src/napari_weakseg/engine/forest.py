@@ -15,12 +15,13 @@ from torch import Tensor
 
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.features import FilterBank
+from napari_weakseg.engine.memory import Key, key_of
 
 __all__ = ["PixelForest"]
 
 _MAX_PIXELS = 40_000
 _MAX_BLOCKS = 48
-_TREES = 50
+_TREES = 30
 
 
 class PixelForest:
@@ -43,6 +44,7 @@ class PixelForest:
         self._seed = seed
         self._jobs = jobs
         self._trees: Any = None
+        self._kept: dict[Key, tuple[int, int, NDArray[np.float32], NDArray[np.uint8]]] = {}
         self._learned: tuple[NDArray[np.float32], NDArray[np.uint8]] | None = None
 
     @property
@@ -60,16 +62,28 @@ class PixelForest:
         share = min(1.0, _MAX_PIXELS / total)
         features, labels = [], []
         for block in picked:
-            responses = self._responses(block.pixels)
-            for class_id, at in block.marked_at.items():
-                taken = rng.choice(at, int(np.ceil(share * len(at))), replace=False)
-                features.append(responses[taken])
-                labels.append(np.full(len(taken), class_id, np.uint8))
+            rows, classes = self._rows(block, share, rng)
+            features.append(rows)
+            labels.append(classes)
         targets = np.concatenate(labels)
         if len(np.unique(targets)) < 2:
             return
         self._learned = np.concatenate(features), targets
         self._grow()
+
+    def _rows(
+        self, block: Block, share: float, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Responses at a share of a block's known pixels; those of an unchanged block are kept from the last time."""
+        known = sum(len(at) for at in block.marked_at.values())
+        kept = self._kept.get(key_of(block.place))
+        if kept is not None and kept[0] == block.revision and kept[1] == known:
+            return kept[2], kept[3]
+        taken = [rng.choice(at, int(np.ceil(share * len(at))), replace=False) for at in block.marked_at.values()]
+        classes = [np.full(len(at), c, np.uint8) for at, c in zip(taken, block.marked_at, strict=True)]
+        rows = self._responses(block.pixels)[np.concatenate(taken)], np.concatenate(classes)
+        self._kept[key_of(block.place)] = (block.revision, known, *rows)
+        return rows
 
     def save(self) -> dict[str, Tensor]:
         """Give the pixels it learned from; the trees grow from them again the same."""

@@ -112,9 +112,7 @@ def take_claims(
         claim[bare] = BACKGROUND
         weight[bare] = probabilities[BACKGROUND - 1][bare]
     if bound is not None:
-        weight = (
-            weight * outline_weight
-        )  # as sure as the outline: else grown objects would outweigh what is around them
+        weight = weight * outline_weight  # else grown objects would outweigh their surroundings
         bare = (bound.classes == BACKGROUND) & (claim == 0) & ~block.knowledge.painted
         claim[bare] = BACKGROUND
         weight[bare] = outline_weight

@@ -61,7 +61,8 @@ _GUARD_EVERY = 60  # steps between two looks at how precise growth is
 _GROW_BLOCKS = 48  # blocks that grow during training
 _FOREST_STEPS = 120.0  # after as many steps the forest's share has fallen to 1/e
 _FOREST_LEAST = 0.03
-_QUALITY_EVERY = 25  # steps
+_QUALITY_EVERY = 50  # steps
+_JUDGES = 4  # blocks that held-out quality is taken from
 _SETTLING_BATCHES = 4  # from which the teacher's normalisation statistics are taken
 _SMALLEST_PATCH = 32
 
@@ -474,8 +475,9 @@ class Trainer:
         """Tell how training stands; waits for the device."""
         if self.steps - self._judged >= _QUALITY_EVERY:
             self._judged = self.steps
-            judges = [block for block in self._store.blocks if block.held_out.any()][:6]
-            self._quality = quality(judges, self.probabilities, len(self._classes))
+            judges = [block for block in self._store.blocks if block.held_out.any()][:_JUDGES]
+            side = 256 if self._project.ndim == 2 else 48
+            self._quality = quality(judges, self.probabilities, len(self._classes), window_px=side)
         terms = {name: float(value) for name, value in self._terms.items()}
         return Report(
             step=self.steps,
