@@ -127,9 +127,7 @@ def cell_scene(
     return (blurred + random.normal(scale=0.045, size=shape)).astype(np.float32), objects
 
 
-def _place_cells(
-    shape: tuple[int, ...], cells: int, radius: float, random: np.random.Generator
-) -> NDArray[np.uint16]:
+def _place_cells(shape: tuple[int, ...], cells: int, radius: float, random: np.random.Generator) -> NDArray[np.uint16]:
     """Draw turned ellipses that may touch but hardly overlap; each pixel goes to the nearest centre."""
     nearest = np.ones(shape)  # squared distance in units of the cell's own radii; 1 is its border
     objects = np.zeros(shape, np.uint16)

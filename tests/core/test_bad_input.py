@@ -153,9 +153,7 @@ def test_two_windows_on_one_project(project: Project) -> None:
     lock = project.path / "project.lock"
     mine = json.loads(lock.read_text())
     lock.write_text(json.dumps({**mine, "pid": os.getppid(), "started": None}))
-    with pytest.raises(
-        ProjectLocked, match=rf"another window or program \(process {os.getppid()}\).*close it there"
-    ):
+    with pytest.raises(ProjectLocked, match=rf"another window or program \(process {os.getppid()}\).*close it there"):
         Project.open(project.path)
     lock.write_text(json.dumps({**mine, "host": "microscope-7"}))
     with pytest.raises(ProjectLocked, match=r"another computer \(microscope-7\).*delete the file"):

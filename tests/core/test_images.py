@@ -177,13 +177,9 @@ def test_sparse_images_keep_their_spots() -> None:
     assert source.notes == ()
 
 
-@pytest.mark.parametrize(
-    ("value", "note"), [(np.nan, "holds no number at all"), (3.0, "has the value 3 everywhere")]
-)
+@pytest.mark.parametrize(("value", "note"), [(np.nan, "holds no number at all"), (3.0, "has the value 3 everywhere")])
 def test_constant_and_empty_images_are_noted_not_fatal(value: float, note: str) -> None:
-    source = ImageSource.open(
-        np.full((2, 30, 30), [[[0.5]], [[value]]]) * np.ones((2, 30, 30)), "CYX", "field"
-    )
+    source = ImageSource.open(np.full((2, 30, 30), [[[0.5]], [[value]]]) * np.ones((2, 30, 30)), "CYX", "field")
     assert (source.normalised(whole((30, 30))) == 0).all()
     assert any(f"Channel 2 of “field” {note}" in item for item in source.notes)
 

@@ -176,9 +176,7 @@ def test_where_every_class_is_exact_the_rest_is_background() -> None:
 
 def test_an_empty_image_is_background_only_where_it_is_said_to_be_exact() -> None:
     assert not known(Annotations.empty((4, 4))).known.any()
-    assert (
-        known(replace(Annotations.empty((4, 4)), rules=(CoverageRule(None, "exact"),))).certain == 1
-    ).all()
+    assert (known(replace(Annotations.empty((4, 4)), rules=(CoverageRule(None, "exact"),))).certain == 1).all()
 
 
 @pytest.mark.parametrize("shape", [(10, 12), (4, 10, 12)])
@@ -320,9 +318,7 @@ def test_only_the_asked_frame_of_a_stack_counts() -> None:
     boxes = (Box(2, (1, 1, 1), (2, 4, 5)), Box(3, (0, 1, 1), (3, 4, 4)))
     annotations = Annotations((3, 6, 6), labels, np.zeros((3, 6, 6), np.int32), boxes, {2: True}, rules)
     frames = [
-        Knowledge.from_annotations(
-            annotations, CLASSES, (slice(t, t + 1), slice(0, 6), slice(0, 6)), spatial_ndim=2
-        )
+        Knowledge.from_annotations(annotations, CLASSES, (slice(t, t + 1), slice(0, 6), slice(0, 6)), spatial_ndim=2)
         for t in range(3)
     ]
     assert [int(k.painted.sum()) for k in frames] == [0, 1, 0]

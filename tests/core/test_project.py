@@ -62,9 +62,7 @@ def test_everything_is_there_again_after_opening(tmp_path: Path) -> None:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_paint_on_disk_equals_paint_in_memory(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
+def test_paint_on_disk_equals_paint_in_memory(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Any sequence of blocks, strokes across chunk borders and erasures included, in 2-D and 3-D."""
     shape = data.draw(st.sampled_from([(300, 270), (3, 20, 300)]))
     path = tmp_path_factory.mktemp("p") / "p"

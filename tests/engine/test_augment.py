@@ -80,9 +80,7 @@ def test_flips_and_turns_move_image_and_fields_alike(shape: tuple[int, ...]) -> 
         for name, x in fields.items():
             assert torch.equal(turned[name][i], view.apply(x[i]))
             assert torch.equal(view.undo(turned[name][i]), x[i])
-    assert {
-        v for s in range(20) for v in sample_geometry(9, shape, orientation="any", generator=rng(s)).views
-    } > {
+    assert {v for s in range(20) for v in sample_geometry(9, shape, orientation="any", generator=rng(s)).views} > {
         View(0),
         View(1),
         View(2),

@@ -112,9 +112,7 @@ def test_pooled_target_of_an_unknown_window_is_left_out() -> None:
 def test_multiscale_loss_of_a_full_mask_is_multi_label_deep_supervision(shape: tuple[int, ...]) -> None:
     allowed = full_mask(shape)
     pool = F.max_pool2d if len(shape) == 2 else F.max_pool3d
-    levels = [
-        torch.randn(1, K, *(s // f for s in shape), generator=rng(f), dtype=torch.float64) for f in (16, 4, 1)
-    ]
+    levels = [torch.randn(1, K, *(s // f for s in shape), generator=rng(f), dtype=torch.float64) for f in (16, 4, 1)]
     expected = sum(
         F.binary_cross_entropy(z.sigmoid(), pool(allowed.double(), s // z.shape[2]))
         for z, s in ((z, shape[0]) for z in levels)

@@ -113,11 +113,7 @@ def test_soft_ce_with_its_own_projection_has_the_gradient_of_the_set_loss(shape:
 @pytest.mark.parametrize("weighted", [False, True])
 def test_set_loss_equals_a_plain_loop(shape: tuple[int, ...], weighting: str, weighted: bool) -> None:
     z, allowed, painted = scene(shape)
-    w_c = (
-        torch.tensor([1.0, 3.0, 0.5, 2.0], dtype=torch.float64)
-        if weighted
-        else torch.ones(K, dtype=torch.float64)
-    )
+    w_c = torch.tensor([1.0, 3.0, 0.5, 2.0], dtype=torch.float64) if weighted else torch.ones(K, dtype=torch.float64)
     marked, rest, violated = [], [], []
     for zx, ax, is_painted in pixels(z, allowed, painted):
         if ax.all() or not ax.any():
@@ -144,9 +140,7 @@ def test_set_loss_equals_a_plain_loop(shape: tuple[int, ...], weighting: str, we
 
 @both
 @pytest.mark.parametrize("weighting", ["violation", "balanced", "plain"])
-def test_an_unannotated_image_and_a_conflict_teach_exactly_nothing(
-    shape: tuple[int, ...], weighting: str
-) -> None:
+def test_an_unannotated_image_and_a_conflict_teach_exactly_nothing(shape: tuple[int, ...], weighting: str) -> None:
     for fill in (True, False):
         z = scene(shape)[0].requires_grad_()
         allowed = torch.full((2, K, *shape), fill)
@@ -279,9 +273,7 @@ def test_gradients_are_numerically_right(shape: tuple[int, ...]) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    st.integers(0, 2**20), st.floats(1, 80), st.sampled_from([torch.float32, torch.bfloat16, torch.float16])
-)
+@given(st.integers(0, 2**20), st.floats(1, 80), st.sampled_from([torch.float32, torch.bfloat16, torch.float16]))
 def test_extreme_logits_stay_finite(seed: int, scale: float, dtype: torch.dtype) -> None:
     z, allowed, painted = scene((4, 4), seed=seed)
     z = (z * scale).to(dtype).requires_grad_()

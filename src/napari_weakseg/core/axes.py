@@ -8,10 +8,7 @@ LABEL_AXES = "TZYX"
 CHANNEL = "C"
 _MIN_SIDE_PX = 8  # an axis shorter than this may just as well hold channels
 
-_LETTERS = (
-    "Use each of these letters at most once: "
-    "T time, Z planes, C channels (S for RGB colour), Y rows, X columns."
-)
+_LETTERS = "Use each of these letters at most once: T time, Z planes, C channels (S for RGB colour), Y rows, X columns."
 
 
 def normalised_axes(axes: str, shape: Sequence[int], name: str) -> str:

@@ -74,9 +74,7 @@ def placed(
     if block.ndim < len(shape):
         block = block.reshape((1,) * (len(shape) - block.ndim) + block.shape)
     stop = tuple(o + n for o, n in zip(origin, block.shape, strict=False))
-    inside = block.ndim == len(shape) and all(
-        o >= 0 and e <= n for o, e, n in zip(origin, stop, shape, strict=True)
-    )
+    inside = block.ndim == len(shape) and all(o >= 0 and e <= n for o, e, n in zip(origin, stop, shape, strict=True))
     if not inside:
         raise AnnotationError(
             f"The {place.what} at start {origin} with shape {block.shape} reach outside “{place.name}”, "
@@ -103,9 +101,7 @@ def corner(values: Sequence[int], which: str, place: Place) -> tuple[int, ...]:
     return tuple(int(value) for value in array)
 
 
-def clipped_box(
-    start: Sequence[int], stop: Sequence[int], place: Place
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def clipped_box(start: Sequence[int], stop: Sequence[int], place: Place) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Cut a box at the image's border.
 
     Raises
@@ -124,9 +120,7 @@ def clipped_box(
     return low, high
 
 
-def check_class_ids(
-    labels: NDArray[np.integer[Any]], region: Region, classes: ClassTable, *, name: str
-) -> None:
+def check_class_ids(labels: NDArray[np.integer[Any]], region: Region, classes: ClassTable, *, name: str) -> None:
     """Refuse labels that are no class ids.
 
     Raises

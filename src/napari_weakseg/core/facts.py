@@ -119,9 +119,7 @@ def _apply_coverage(
             if class_id == BACKGROUND:
                 outside &= ~(complete & (block.labels == 0))
         if class_id != BACKGROUND and (kind == ALL_OBJECTS).any():
-            outside |= (kind == ALL_OBJECTS) & _outside_all_objects(
-                block, class_id, reach_px.get(class_id), sampling
-            )
+            outside |= (kind == ALL_OBJECTS) & _outside_all_objects(block, class_id, reach_px.get(class_id), sampling)
         if outside.any():
             allowed[outside] &= ~classes.bit(class_id)
     return complete

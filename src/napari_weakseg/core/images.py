@@ -62,13 +62,9 @@ class ImageSource:
         self.dtype = np.dtype(opened.pixels.dtype)
         self.axes = normalised_axes(axes, self.shape, name)
         if 0 in self.shape:
-            raise ImageError(
-                f"“{name}” is empty ({' × '.join(map(str, self.shape))}).", "Choose an image with pixels."
-            )
+            raise ImageError(f"“{name}” is empty ({' × '.join(map(str, self.shape))}).", "Choose an image with pixels.")
         if self.dtype.kind not in "buif":
-            raise ImageError(
-                f"“{name}” holds {self.dtype} values.", "Save it with integer or decimal numbers."
-            )
+            raise ImageError(f"“{name}” holds {self.dtype} values.", "Save it with integer or decimal numbers.")
         self.label_axes = label_axes_of(self.axes)
         size_of = dict(zip(self.axes, self.shape, strict=True))
         self.label_shape = tuple(size_of[axis] for axis in self.label_axes)
@@ -190,9 +186,7 @@ class ImageSource:
         self._close()
 
     def _measured(self) -> Statistics:
-        sample = np.concatenate(
-            [self.read(r).reshape(self.n_channels, -1) for r in self._sample_regions()], axis=1
-        )
+        sample = np.concatenate([self.read(r).reshape(self.n_channels, -1) for r in self._sample_regions()], axis=1)
         low, high, notes = [], [], []
         for number, values in enumerate(sample):
             finite = values[np.isfinite(values)]
@@ -212,9 +206,7 @@ class ImageSource:
         """Choose the whole image, or blocks spread evenly over a large one."""
         if np.prod(self.label_shape, dtype=np.int64) <= _SAMPLE_PIXELS:
             return [whole(self.label_shape)]
-        block = [1] * (len(self.label_shape) - 2) + [
-            min(_SAMPLE_BLOCK_PX, size) for size in self.label_shape[-2:]
-        ]
+        block = [1] * (len(self.label_shape) - 2) + [min(_SAMPLE_BLOCK_PX, size) for size in self.label_shape[-2:]]
         room = [size - side for size, side in zip(self.label_shape, block, strict=True)]
         per_axis = max(2, int((_SAMPLE_PIXELS / np.prod(block)) ** (1 / len(block)))) if len(block) > 2 else 8
         starts = [sorted({round(i * r / (per_axis - 1)) for i in range(per_axis)}) for r in room]

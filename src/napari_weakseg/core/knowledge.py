@@ -113,9 +113,7 @@ class Knowledge:
             If the blocks differ in shape or in classes.
         """
         if self.shape != other.shape or self.full != other.full:
-            raise ValueError(
-                f"knowledge of {self.shape} and {other.shape} with other classes cannot be merged"
-            )
+            raise ValueError(f"knowledge of {self.shape} and {other.shape} with other classes cannot be merged")
         seeds, seed_class = _merged_seeds(self, other)
         bags = set(self.bags) | set(other.bags)
         return Knowledge(
@@ -152,9 +150,7 @@ def _near_two(seeds: NDArray[np.int32], radius_px: int) -> NDArray[np.bool_]:
     none = np.iinfo(np.int32).max
     size = 2 * radius_px + 1
     largest = ndimage.maximum_filter(seeds, size=size, mode="constant", cval=0)
-    smallest = ndimage.minimum_filter(
-        np.where(seeds == 0, none, seeds), size=size, mode="constant", cval=none
-    )
+    smallest = ndimage.minimum_filter(np.where(seeds == 0, none, seeds), size=size, mode="constant", cval=none)
     return np.asarray((largest > 0) & (smallest < largest))
 
 
@@ -178,9 +174,7 @@ def _merged_seeds(a: Knowledge, b: Knowledge) -> tuple[NDArray[np.int32], NDArra
     return numbered(joined, np.concatenate([np.zeros(1, np.uint8), group_class]))
 
 
-def numbered(
-    seeds: NDArray[np.integer], seed_class: NDArray[np.uint8]
-) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+def numbered(seeds: NDArray[np.integer], seed_class: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
     """Seeds as 1…n in C order of their first pixels; ``seed_class[seed]`` is the class of each."""
     where = np.flatnonzero(seeds)
     first = np.full(len(seed_class), -1, np.int64)

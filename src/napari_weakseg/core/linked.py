@@ -144,7 +144,5 @@ class LinkedImage:
             source.on_statistics = self._store
 
     def _store(self, statistics: Statistics) -> None:
-        self._record.statistics = StatisticsRecord(
-            low=statistics.low, high=statistics.high, notes=statistics.notes
-        )
+        self._record.statistics = StatisticsRecord(low=statistics.low, high=statistics.high, notes=statistics.notes)
         self._save()

@@ -93,8 +93,7 @@ class Marks:
             boxes=[_BoxRecord(class_id=b.class_id, start=b.start, stop=b.stop) for b in self.boxes],
             tags=dict(self.tags),
             coverage=[
-                _CoverageRecord(class_id=r.class_id, kind=r.kind, start=r.start, stop=r.stop)
-                for r in self.rules
+                _CoverageRecord(class_id=r.class_id, kind=r.kind, start=r.start, stop=r.stop) for r in self.rules
             ],
         )
         write_json(self.path, record.model_dump(mode="json"), backup=True)

@@ -44,9 +44,7 @@ class Paint:
     ) -> None:
         self._lock = lock
         self.labels = ChunkedArray(folder / "labels.zarr", label_shape, np.uint8, lock=lock, on_note=on_note)
-        self.objects = ChunkedArray(
-            folder / "objects.zarr", label_shape, np.int32, lock=lock, on_note=on_note
-        )
+        self.objects = ChunkedArray(folder / "objects.zarr", label_shape, np.int32, lock=lock, on_note=on_note)
         self.recent: deque[Region] = deque(maxlen=_RECENT)  # newest first
         self.revision = 0  # grows with every change
 
@@ -103,9 +101,7 @@ class Paint:
                 self._note_recent(changes.regions)
                 self._write(changes)
 
-    def _edit_chunk(
-        self, key: Key, piece: NDArray[Any], common: Region, edit: Edit, changes: "_Changes"
-    ) -> None:
+    def _edit_chunk(self, key: Key, piece: NDArray[Any], common: Region, edit: Edit, changes: "_Changes") -> None:
         """Sort what changes in one chunk into ids that vanish, new labels and new ids."""
         labels, objects = self.labels.chunk(key), self.objects.chunk(key)
         inner = shifted(common, start_of(self.labels.region(key)))

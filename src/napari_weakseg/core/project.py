@@ -35,9 +35,7 @@ class Project:
         The folder.
     """
 
-    def __init__(
-        self, path: Path, record: ProjectRecord, lock: ProjectLock, notes: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, path: Path, record: ProjectRecord, lock: ProjectLock, notes: Sequence[str] = ()) -> None:
         self.path = path
         self._lock = RLock()
         self._notes = list(notes)
@@ -81,9 +79,7 @@ class Project:
         path = Path(path)
         table = ClassTable.from_names(classes)
         if ndim not in (2, 3):
-            raise ProjectError(
-                f"A project has 2 or 3 spatial axes, not {ndim}.", "Choose 2 for images, 3 for volumes."
-            )
+            raise ProjectError(f"A project has 2 or 3 spatial axes, not {ndim}.", "Choose 2 for images, 3 for volumes.")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             there = "a project" if (path / _FILE).exists() else "something else"
             raise ProjectError(f"“{path}” holds {there} already.", "Open it, or choose a new folder.")
@@ -229,9 +225,7 @@ class Project:
         source = ImageSource.open(path_or_array, axes, name, pixel_size=pixel_size, spatial_ndim=self.ndim)
         with self._lock:
             if name is not None and name in self._images:
-                raise ImageError(
-                    f"There is an image “{name}” in the project already.", "Choose another name."
-                )
+                raise ImageError(f"There is an image “{name}” in the project already.", "Choose another name.")
             source.name = unused(source.name, set(self._images))
             check_fits(source, self._record)
             folder = folder_name(source.name, {item.folder for item in self._record.images})

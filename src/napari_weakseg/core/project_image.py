@@ -101,9 +101,7 @@ class ProjectImage:
         """All annotations; boxes, tags and rules as they are now, labels and objects live."""
         with self._lock:
             marks, paint = self._marks, self._paint
-            return Annotations(
-                self.label_shape, paint.labels, paint.objects, marks.boxes, marks.tags, marks.rules
-            )
+            return Annotations(self.label_shape, paint.labels, paint.objects, marks.boxes, marks.tags, marks.rules)
 
     @property
     def recent(self) -> list[Region]:
@@ -129,9 +127,7 @@ class ProjectImage:
                 f"“{self.name}” has no frame {tuple(frame)}.",
                 f"Its frames go along {', '.join(self.label_axes[: len(counts)]) or 'no axis'}: {counts}.",
             )
-        return tuple(slice(i, i + 1) for i in frame) + tuple(
-            slice(0, n) for n in self.label_shape[len(counts) :]
-        )
+        return tuple(slice(i, i + 1) for i in frame) + tuple(slice(0, n) for n in self.label_shape[len(counts) :])
 
     def paint(self, labels: Any, *, start: Sequence[int] | None = None) -> None:
         """Replace the painted labels of the whole image, or of a block of it.
@@ -228,9 +224,7 @@ class ProjectImage:
         """
         class_id = None if class_ is None else self._project.classes.id_of(class_)
         if kind not in COVERAGE:
-            raise AnnotationError(
-                f"“{kind}” is no coverage.", f"Use one of {', '.join(map(repr, COVERAGE))}."
-            )
+            raise AnnotationError(f"“{kind}” is no coverage.", f"Use one of {', '.join(map(repr, COVERAGE))}.")
         if (start is None) != (stop is None):
             raise AnnotationError(
                 f"The region of coverage on “{self.name}” has only one of start and stop.",

@@ -103,11 +103,7 @@ def parsed_config(value: dict[str, Any]) -> tuple[TrainConfig, str]:
                 return TrainConfig(), "The training settings were not understood; the defaults are used."
             left_out += sorted(wrong)
             kept = {key: item for key, item in kept.items() if key not in wrong}
-    note = (
-        f"Training settings not understood and left at their defaults: {', '.join(left_out)}."
-        if left_out
-        else ""
-    )
+    note = f"Training settings not understood and left at their defaults: {', '.join(left_out)}." if left_out else ""
     return config, note
 
 
