@@ -151,7 +151,7 @@ def test_a_failure_is_told_in_words_and_start_works_again(harness):
     harness.trainer.fail["step"] = [RuntimeError("shape mismatch [3, 4]")]
     failure = harness.until_event(Failed)
     assert harness.until_finished(1).reason == "failed"
-    assert harness.runner.status.phase is Phase.FAILED
+    harness.until_phase(Phase.FAILED)
     assert "shape mismatch" not in failure.problem + failure.remedy
     assert "shape mismatch" in failure.details
     assert harness.trainer.closed
@@ -299,7 +299,7 @@ def test_predicting_needs_something_learned(harness):
     refused = harness.until_event(Refused)
     assert refused.problem.startswith("Nothing has been learned yet")
     assert "train" in refused.remedy
-    assert harness.runner.status.phase is Phase.IDLE
+    harness.until_phase(Phase.IDLE)
 
 
 def test_prediction_is_put_together_and_shown_tile_by_tile(harness):
