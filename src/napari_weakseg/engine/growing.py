@@ -23,6 +23,7 @@ __all__ = [
     "everything_marked",
     "grow_block",
     "median_round",
+    "outline_agreement",
     "rules_for",
     "safe_rounds",
     "take_claims",
@@ -140,6 +141,30 @@ def claim_outline(block: Block, weight: float) -> None:
         block.claim = np.where(block.knowledge.painted | spared, np.uint8(0), found.classes)
         block.claim_weight = np.where(block.claim > 0, np.uint8(255 * weight), np.uint8(0))
         block.refresh()
+
+
+def outline_agreement(block: Block, guess: NDArray[np.uint8]) -> float:
+    """Share of the outlined pixels, of which nothing is known, where another guess says the same.
+
+    The two see different things (edges between marks, looks of pixels), so where they agree both are mostly right, and
+    where they do not, the edges of the image are not the borders of its objects.
+
+    Parameters
+    ----------
+    block : Block
+    guess : uint8 array, (*S)
+        Class ids.
+
+    Returns
+    -------
+    float
+        nan where there is no outline.
+    """
+    found = outline(block.pixels, block.knowledge)
+    if found is None:
+        return float("nan")
+    open_ = (found.classes > 0) & (block.knowledge.certain == 0)
+    return float((found.classes == guess)[open_].mean()) if open_.any() else float("nan")
 
 
 def _around_held_out(flooded: NDArray[np.uint8], held_out: NDArray[np.bool_]) -> NDArray[np.bool_]:

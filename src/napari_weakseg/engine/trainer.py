@@ -34,6 +34,7 @@ from napari_weakseg.engine.growing import (
     everything_marked,
     grow_block,
     median_round,
+    outline_agreement,
     rules_for,
     safe_rounds,
     take_claims,
@@ -58,8 +59,11 @@ _LEAST_STEP = 0.1
 _GROW_FROM = 60  # step from which blobs may grow
 _GROW_EVERY = 3  # steps between two growing blocks
 _GUARD_EVERY = 60  # steps between two looks at how precise growth is
+_BLIND_ROUNDS, _BLIND_TAU = 2, 0.9  # where neither exact marks nor outlines can judge growth
 _GROW_BLOCKS = 48  # blocks that grow during training
-_FOREST_STEPS = 120.0  # after as many steps the forest's share has fallen to 1/e
+_OUTLINES_JUDGED = 8  # blocks
+_AGREEMENT = (0.65, 0.8)  # agreement of outlines and forest at which trust begins and is full
+_FOREST_STEPS = 200.0  # after as many steps the forest's share has fallen to 1/e
 _FOREST_LEAST = 0.03
 _QUALITY_EVERY = 50  # steps
 _JUDGES = 4  # blocks that held-out quality is taken from
@@ -102,6 +106,7 @@ class Trainer:
         self._seen: deque[Tensor] = deque(maxlen=_SETTLING_BATCHES)
         self._settled_at = -1
         self._safe: int | None = None
+        self._outline_trust = 1.0
         self.steps = 0
 
     # -- getting ready ---------------------------------------------------------------------------------------
@@ -118,7 +123,6 @@ class Trainer:
         if (problem := self._missing_marks()) is not None:
             raise problem
         self._store.settle()
-        self._claim_outlines(self._store.blocks)
         student = self._network()
         if not self.steps:
             sample = [torch.from_numpy(block.pixels).to(self._device) for block in self._store.blocks[:8]]
@@ -128,6 +132,8 @@ class Trainer:
         if self._forest_counts():
             yield "A first look at the pixels"
             self._fit_forest()
+        self._judge_outlines()
+        self._claim_outlines(self._store.blocks)
         yield f"Learning on {devices.describe(self._device)}"
 
     def annotations_changed(self, image: str) -> None:
@@ -325,7 +331,8 @@ class Trainer:
             return
         if self.steps % _GUARD_EVERY == 0:
             self._guard()
-        rounds = self._config.rounds if self._safe is None else min(self._safe, self._config.rounds)
+        allowed = self._safe if self._safe is not None else None if self._outline_trust else _BLIND_ROUNDS
+        rounds = self._config.rounds if allowed is None else min(allowed, self._config.rounds)
         waiting = [b for b in self._growing() if b.growth is not None and b.growth.round < rounds]
         if waiting:
             self._grow(min(waiting, key=lambda block: block.growth.round if block.growth else 0))
@@ -352,7 +359,7 @@ class Trainer:
         probabilities, separation = self._teacher_says(block.pixels)
         taught = any(len(b.knowledge.seed_class) > 2 for b in self._store.blocks)
         everywhere = self._everything_marked(block)
-        trust = self._config.outline_weight
+        trust = self._config.outline_weight * self._outline_trust
         bound = None
         if trust and everywhere and self._safe is None:  # no exact mark to judge growth by: the edges bound it
             bound = outline(block.pixels, block.knowledge)
@@ -363,11 +370,25 @@ class Trainer:
         image = self._project.images.get(block.place.image)
         return image is not None and everything_marked(block, image.annotations, self._classes)
 
+    def _judge_outlines(self) -> None:
+        """Trust the outlines as far as the forest, which knows the looks of pixels only, agrees with them."""
+        if self._forest is None or not self._forest.ready or self.steps:
+            return
+        shown = [block for block in self._store.blocks if self._everything_marked(block)][:_OUTLINES_JUDGED]
+        found = [
+            outline_agreement(block, (self._forest.predict(block.pixels).argmax(0) + 1).astype(np.uint8))
+            for block in shown
+        ]
+        if np.isfinite(found).any():
+            low, high = _AGREEMENT
+            self._outline_trust = float(np.clip((np.nanmean(found) - low) / (high - low), 0, 1))
+
     def _claim_outlines(self, blocks: Sequence[Block]) -> None:
-        if self._config.outline_weight and self._config.claim_weight:
+        trust = self._config.outline_weight * self._outline_trust
+        if trust and self._config.claim_weight:
             for block in blocks:
                 if self._everything_marked(block):
-                    claim_outline(block, self._config.outline_weight)
+                    claim_outline(block, trust)
 
     # -- predicting ------------------------------------------------------------------------------------------
 
@@ -573,6 +594,7 @@ class Trainer:
             "steps": self.steps,
             "updates": self._teacher.updates,
             "safe_rounds": self._safe,
+            "outline_trust": self._outline_trust,
             "width": self._width,
             "blocks": records,
             "rng": self._rng.bit_generator.state,
@@ -590,6 +612,7 @@ class Trainer:
         self._rng.bit_generator.state = state["rng"]
         self._teacher.updates = int(state["updates"])
         self._safe = state["safe_rounds"]
+        self._outline_trust = float(state["outline_trust"])
         self._store.restore(tensors, state["blocks"])
         if not self._pixel_forest().ready:
             self._pixel_forest().restore(tensors)
