@@ -61,4 +61,4 @@ class TrainConfig(BaseModel):
     approximation_weight: float = Field(default=0.1, ge=0)
     separation_weight: float = Field(default=0.1, ge=0)
     consistency_weight: float = Field(default=0.0, ge=0)
-    intensity: float = Field(default=0.5, ge=0, le=1)
+    intensity: float = Field(default=0.2, ge=0, le=1)

@@ -22,6 +22,7 @@ from napari_weakseg.core.storage import read_json_or_backup, storage_errors, wri
 __all__ = ["Project", "ProjectImage"]
 
 _FILE = "project.json"
+_FINDINGS_WAIT_S = 5.0  # what can be measured again is written this often at most
 
 
 class Project:
@@ -39,6 +40,8 @@ class Project:
         self.path = path
         self._lock = RLock()
         self._notes = list(notes)
+        self._findings_saved_s = time.monotonic()
+        self._findings_unsaved = False
         self._release = weakref.finalize(self, lock.release)
         self._record = record
         self._classes = ClassTable(record.classes)
@@ -298,6 +301,8 @@ class Project:
             for image in self._images.values():
                 image.flush()
                 image._linked.close()
+            if self._findings_unsaved:
+                self._save_quietly()
         finally:
             self._release()
 
@@ -317,15 +322,23 @@ class Project:
             self._notes.append(note)
 
     def _save(self) -> None:
+        self._findings_unsaved = False
+        self._findings_saved_s = time.monotonic()
         write_json(self.path / _FILE, self._record.model_dump(mode="json", by_alias=True), backup=True)
+
+    def _save_findings(self) -> None:
+        """Save what was measured on an image: now, or with the next one if the last was saved a moment ago."""
+        with self._lock:
+            self._findings_unsaved = True
+            if time.monotonic() - self._findings_saved_s >= _FINDINGS_WAIT_S:
+                self._save_quietly()
 
     def _save_quietly(self) -> None:
         """Save what can be found out again; a disk that refuses is no reason to stop anybody."""
-        with self._lock:
-            try:
-                self._save()
-            except StorageError as error:
-                self._note(str(error))
+        try:
+            self._save()
+        except StorageError as error:
+            self._note(str(error))
 
     def _image(self, name: str) -> ProjectImage:
         if name not in self._images:

@@ -60,7 +60,7 @@ class ProjectImage:
         self._paint_if_used: Paint | None = None
         self._marks = Marks(self._folder / "marks.json", name=record.name, on_note=project._note)
         self._linked = LinkedImage(
-            project.path, record, project._save_quietly, spatial_ndim=project.ndim, source=source
+            project.path, record, project._save_findings, spatial_ndim=project.ndim, source=source
         )
         self.name = record.name
         self.axes = record.axes

@@ -16,6 +16,7 @@ from napari_weakseg.core.knowledge import INTERFACE_UNKNOWN, Knowledge
 from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.regions import Region, intersection, shape_of
 from napari_weakseg.engine.growth import GrowthState
+from napari_weakseg.engine.outline import Outline, outline
 
 __all__ = ["Block", "Place", "places", "read", "settle_growth", "update"]
 
@@ -93,6 +94,14 @@ class Block:
     exact: bool = False
     allowed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     marked_at: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    _outlined: tuple[Knowledge, Outline | None] | None = None
+
+    @property
+    def outline(self) -> Outline | None:
+        """Outlines of the marked objects by the edges of the image; made once for what is known now."""
+        if self._outlined is None or self._outlined[0] is not self.knowledge:
+            self._outlined = self.knowledge, outline(self.pixels, self.knowledge)
+        return self._outlined[1]
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,6 +1,9 @@
 """Where to compute, and how much fits there."""
 
 import contextlib
+import ctypes
+import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -8,7 +11,9 @@ import torch
 
 from napari_weakseg.core.errors import TrainingError
 
-__all__ = ["Plan", "describe", "pick", "plan_for"]
+__all__ = ["Plan", "autocast", "describe", "free", "keep_memory", "pick", "plan_for"]
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt in glibc
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +84,42 @@ def plan_for(device: torch.device, ndim: int) -> Plan:
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Half precision where it pays: bfloat16 on CUDA cards that have it, else float16; none elsewhere."""
-    if device.type != "cuda":
-        return contextlib.nullcontext()
-    dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return torch.autocast("cuda", dtype=dtype)
+    """Half precision where it pays: on CUDA cards, and bfloat16 on processors that compute with it."""
+    if device.type == "cuda":
+        return torch.autocast("cuda", dtype=torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
+    if device.type == "cpu" and _processor_has_bfloat16():
+        return torch.autocast("cpu", dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def _processor_has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself; torch does it anywhere, but elsewhere it is slower."""
+    can: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch < 2.10 cannot tell
+    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+
+
+def keep_memory(device: torch.device) -> None:
+    """Let the C library keep freed memory for the next step, until `free`.
+
+    Otherwise glibc gives every large tensor back to the system and asks for it anew, which makes a step on the
+    processor half as slow again. Elsewhere nothing happens.
+    """
+    if device.type == "cpu" and (libc := _glibc()) is not None:
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        libc.mallopt(_M_TRIM_THRESHOLD, 1 << 30)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
 
 
 def free(device: torch.device) -> None:
-    """Give cached memory back to the device."""
+    """Give cached memory back to the device, and to the system."""
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":

@@ -4,7 +4,7 @@ Each block goes through its rounds when its turn comes, between optimiser steps,
 than one small block. `growth` holds the rule of a round, `stopping` judges when to stop.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from napari_weakseg.core.annotations import Annotations
 from napari_weakseg.core.classes import BACKGROUND, ClassTable
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.growth import Evidence, GrowthRules
-from napari_weakseg.engine.outline import Outline, outline
+from napari_weakseg.engine.outline import Outline
 from napari_weakseg.engine.stopping import simulate_growth_guard
 from napari_weakseg.engine.targets import IGNORE, approximation_target, background_claim, boxes_of_seeds
 
@@ -29,8 +29,10 @@ __all__ = [
     "take_claims",
 ]
 
+_RING_PX = 4.0  # how far around a marked object its surroundings are taken for background, others may be unmarked
 
-def rules_for(block: Block, *, rounds: int, mode: str, tau: float, area_cap: Mapping[int, float]) -> GrowthRules:
+
+def rules_for(block: Block, *, rounds: int, mode: str, tau: float) -> GrowthRules:
     """Step so far in a round that a blob of a quarter of its object reaches the border in all rounds together.
 
     The radius of such a blob is half of its object's, so it has its own radius to go (twice that if it lies aside).
@@ -44,7 +46,6 @@ def rules_for(block: Block, *, rounds: int, mode: str, tau: float, area_cap: Map
         radius_px=(step,) * ndim,
         tau=tau,
         mode="regrow" if mode == "regrow" else "monotone",
-        area_cap=area_cap,
     )
 
 
@@ -88,14 +89,13 @@ def take_claims(
     probabilities: NDArray[np.float32],
     *,
     everywhere: bool,
-    bound: Outline | None = None,
     outline_weight: float = 0.0,
 ) -> None:
-    """Turn what has grown into claims: grown pixels, and background where every object is marked.
+    """Turn what has grown into claims: grown pixels, and background around them.
 
     Trust is the probability at the time; background is claimed only where the network is sure and no grown object is
-    near, or where the edges say so (`bound`, with `outline_weight`). What has grown from held-out blobs is not
-    claimed.
+    near (if every object is marked), or where the edges say so (with `outline_weight`). What has grown from held-out
+    blobs is not claimed.
     """
     assert block.growth is not None
     growth = block.growth
@@ -112,9 +112,10 @@ def take_claims(
         bare = background_claim(probabilities, growth.ids, background=BACKGROUND) & (claim == 0)
         claim[bare] = BACKGROUND
         weight[bare] = probabilities[BACKGROUND - 1][bare]
-    if bound is not None:
+    outlined = _outlined(block, everywhere=everywhere) if outline_weight else None
+    if outlined is not None:
         weight = weight * outline_weight  # else grown objects would outweigh their surroundings
-        bare = (bound.classes == BACKGROUND) & (claim == 0) & ~block.knowledge.painted
+        bare = (outlined == BACKGROUND) & (claim == 0) & ~block.knowledge.painted
         claim[bare] = BACKGROUND
         weight[bare] = outline_weight
     block.claim = claim.astype(np.uint8)
@@ -131,19 +132,23 @@ def everything_marked(block: Block, annotations: Annotations, classes: ClassTabl
     return not block.exact and all(annotations.coverage_of(c) == "all objects" for c in others)
 
 
-def claim_outline(block: Block, weight: float) -> None:
-    """Claim what the edges of the image say about the outlines of objects that have not grown yet."""
+def claim_outline(block: Block, weight: float, *, everywhere: bool) -> None:
+    """Claim what the edges of the image say about the outlines of objects that have not grown yet.
+
+    `everywhere`: every object is marked, so that what belongs to none is background; else this is claimed close to the
+    marked objects only.
+    """
     if block.growth is None or block.growth.round:
         return
-    found = outline(block.pixels, block.knowledge)
+    found = _outlined(block, everywhere=everywhere)
     if found is not None:
-        spared = _around_held_out(found.classes, block.held_out)
-        block.claim = np.where(block.knowledge.painted | spared, np.uint8(0), found.classes)
+        spared = _around_held_out(found, block.held_out)
+        block.claim = np.where(block.knowledge.painted | spared, np.uint8(0), found)
         block.claim_weight = np.where(block.claim > 0, np.uint8(255 * weight), np.uint8(0))
         block.refresh()
 
 
-def outline_agreement(block: Block, guess: NDArray[np.uint8]) -> float:
+def outline_agreement(block: Block, guess: NDArray[np.uint8], *, everywhere: bool) -> float:
     """Share of the outlined pixels, of which nothing is known, where another guess says the same.
 
     The two see different things (edges between marks, looks of pixels), so where they agree both are mostly right, and
@@ -154,17 +159,28 @@ def outline_agreement(block: Block, guess: NDArray[np.uint8]) -> float:
     block : Block
     guess : uint8 array, (*S)
         Class ids.
+    everywhere : bool
+        As for `claim_outline`.
 
     Returns
     -------
     float
         nan where there is no outline.
     """
-    found = outline(block.pixels, block.knowledge)
+    found = _outlined(block, everywhere=everywhere)
     if found is None:
         return float("nan")
-    open_ = (found.classes > 0) & (block.knowledge.certain == 0)
-    return float((found.classes == guess)[open_].mean()) if open_.any() else float("nan")
+    open_ = (found > 0) & (block.knowledge.certain == 0)
+    return float((found == guess)[open_].mean()) if open_.any() else float("nan")
+
+
+def _outlined(block: Block, *, everywhere: bool) -> NDArray[np.uint8] | None:
+    """Class ids that the edges give, 0 where they say nothing; None without blobs or background."""
+    if block.outline is None or everywhere:
+        return None if block.outline is None else block.outline.classes
+    objects = block.outline.objects
+    around = ndimage.distance_transform_edt(objects == 0) <= _RING_PX
+    return np.where(around, block.outline.classes, np.uint8(0))
 
 
 def _around_held_out(flooded: NDArray[np.uint8], held_out: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,7 +1,7 @@
 """Blocks in memory: read little by little, kept in step with the annotations."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ __all__ = ["BlockStore"]
 
 _MAX_VALUES = 400_000_000  # float32 pixel values kept in memory
 _MAX_BARE = 64  # blocks without marks that are read
+_REACH_CHANGE = 0.2  # a new estimate of the reach counts from this relative change on
 _AT_ONCE = 8  # newly marked blocks read before the next step; more of them wait
 
 
@@ -168,8 +169,10 @@ class BlockStore:
 
     def settle(self) -> None:
         """Decide from all blocks read so far how far objects reach and which marks are held out."""
-        self._reach = self._estimated_reach()
-        self._apply_reach()
+        reach = self._estimated_reach()
+        if _differs(reach, self._reach):
+            self._reach = reach
+            self._apply_reach()
         counts = self.marks_by_class()
         for block in self.blocks:
             hold_out(block, self._number_of(block.place), counts)
@@ -208,13 +211,18 @@ class BlockStore:
             counts += np.bincount(block.knowledge.seed_class, minlength=len(counts))
         return [int(n) for n in counts]
 
-    def save(self) -> tuple[dict[str, Tensor], list[Any]]:
+    def save(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Give what the annotations do not tell: the order of the blocks, what has grown, what is held out."""
-        return remembered(self.blocks)
+        tensors, records = remembered(self.blocks)
+        return tensors, {"records": records, "reach": sorted(self._reach.items())}
 
-    def restore(self, tensors: Mapping[str, Tensor], records: Sequence[Any]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Take back what `save` gave; a block that is not read yet gets its share when it is."""
-        self._saved = recalled(tensors, records)
+        reach = {int(class_id): float(value) for class_id, value in state["reach"]}
+        if reach != self._reach:
+            self._reach = reach
+            self._apply_reach()
+        self._saved = recalled(tensors, state["records"])
         number = {key: i for i, key in enumerate(self._saved)}
 
         def place_of(place: Place) -> int:
@@ -257,24 +265,30 @@ class BlockStore:
         return block
 
     def _estimated_reach(self) -> dict[int, float]:
-        """Reach of each class: from exact objects where there are any, else the median over the rough blocks."""
+        """Reach of each class whose blobs, exact objects or both tell it."""
         radius: dict[int, float] = {}
+        volumes: dict[int, list[float]] = {}
         for block in self.blocks:
+            seeds, seed_class = block.knowledge.seeds, block.knowledge.seed_class
             if block.exact:
-                for c, r in largest_radius(block.knowledge.seeds, block.knowledge.seed_class).items():
+                for c, r in largest_radius(seeds, seed_class).items():
                     radius[c] = max(radius.get(c, 0.0), r)
-        found: dict[int, list[float]] = {}
-        for block in self.blocks:
-            if not block.exact and len(block.knowledge.seed_class) > 1:
-                reach = estimate_reach(block.knowledge.seeds, block.knowledge.seed_class, exact_radius=radius)
-                for c, r in reach.items():
-                    found.setdefault(c, []).append(r)
-        return {c: float(np.median(values)) for c, values in found.items()}
+            else:
+                for c, n in zip(seed_class[1:], np.bincount(seeds.ravel(), minlength=len(seed_class))[1:], strict=True):
+                    volumes.setdefault(int(c), []).append(float(n))
+        return estimate_reach(volumes, self._project.ndim, exact_radius=radius)
 
     def _number_of(self, place: Place) -> int:
         """Give a number by nothing but where the place is, neighbours one apart."""
         cell: int = sum(round(s.start / (s.stop - s.start)) for s in place.region)
         return self._position.setdefault(place.image, len(self._position)) + sum(place.frame) + cell
+
+
+def _differs(reach: Mapping[int, float], before: Mapping[int, float]) -> bool:
+    """Whether an estimate is worth building the knowledge of every block again."""
+    return reach.keys() != before.keys() or any(
+        abs(r - before[c]) > _REACH_CHANGE * before[c] for c, r in reach.items()
+    )
 
 
 def _touches(block: Block, regions: list[Region] | None) -> bool:

@@ -1,7 +1,7 @@
 """Training: reads blocks, learns from what is known about them, grows their blobs, predicts."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from torch import Tensor, nn
 
 from napari_weakseg.core.config import TrainConfig
@@ -29,21 +30,11 @@ from napari_weakseg.engine.checkpoint import (
 from napari_weakseg.engine.evaluate import quality
 from napari_weakseg.engine.failures import is_out_of_memory
 from napari_weakseg.engine.forest import PixelForest
-from napari_weakseg.engine.growing import (
-    claim_outline,
-    everything_marked,
-    grow_block,
-    median_round,
-    outline_agreement,
-    rules_for,
-    safe_rounds,
-    take_claims,
-)
-from napari_weakseg.engine.growth import GrowthRules, GrowthState
+from napari_weakseg.engine.grower import Grower
+from napari_weakseg.engine.growing import median_round
 from napari_weakseg.engine.intensity import apply_intensity, sample_intensity
 from napari_weakseg.engine.losses import decidable_dice, decode, project, set_loss, soft_ce
 from napari_weakseg.engine.networks import UNet, padded_size, with_classes
-from napari_weakseg.engine.outline import outline
 from napari_weakseg.engine.predict import predict_tiles
 from napari_weakseg.engine.protocol import Report, Tile
 from napari_weakseg.engine.sampling import Batch, Sampler
@@ -56,18 +47,13 @@ _FIRST_BLOCKS = 24  # read before the first step; the rest while training
 _WARM_UP = 20  # steps until the full step size
 _HALVED_AT = 200  # step at which the step size has halved
 _LEAST_STEP = 0.1
-_GROW_FROM = 60  # step from which blobs may grow
-_GROW_EVERY = 3  # steps between two growing blocks
-_GUARD_EVERY = 60  # steps between two looks at how precise growth is
-_BLIND_ROUNDS, _BLIND_TAU = 2, 0.9  # where neither exact marks nor outlines can judge growth
-_GROW_BLOCKS = 48  # blocks that grow during training
-_OUTLINES_JUDGED = 8  # blocks
-_AGREEMENT = (0.65, 0.8)  # agreement of outlines and forest at which trust begins and is full
-_FOREST_STEPS = 200.0  # after as many steps the forest's share has fallen to 1/e
+_FOREST_HALF, _FOREST_FADE = 100.0, 35.0  # step at which the forest counts half, and how gently its share falls
 _FOREST_LEAST = 0.03
 _QUALITY_EVERY = 50  # steps
 _JUDGES = 4  # blocks that held-out quality is taken from
 _SETTLING_BATCHES = 4  # from which the teacher's normalisation statistics are taken
+_NEVER = -1_000_000
+_SETTLED_FOR = 20  # steps that they are good enough for growth
 _SMALLEST_PATCH = 32
 
 
@@ -98,15 +84,15 @@ class Trainer:
         self._rng = np.random.default_rng(seed)
         self._random = torch.Generator().manual_seed(seed)
         self._store = BlockStore(project, self._rng)
+        devices.keep_memory(self._device)
         self._student: UNet | None = None
         self._forest: PixelForest | None = None
         self._terms: dict[str, Tensor] = {}
         self._quality: tuple[float | None, int] = (None, 0)
         self._judged = -_QUALITY_EVERY
         self._seen: deque[Tensor] = deque(maxlen=_SETTLING_BATCHES)
-        self._settled_at = -1
-        self._safe: int | None = None
-        self._outline_trust = 1.0
+        self._settled_at = _NEVER
+        self._grower = Grower(project, config, self._store, self._rng)
         self.steps = 0
 
     # -- getting ready ---------------------------------------------------------------------------------------
@@ -132,8 +118,9 @@ class Trainer:
         if self._forest_counts():
             yield "A first look at the pixels"
             self._fit_forest()
-        self._judge_outlines()
-        self._claim_outlines(self._store.blocks)
+        if self._forest is not None and self._forest.ready and not self.steps:
+            self._grower.judge_outlines(self._forest.predict)
+        self._grower.claim_outlines(self._store.blocks)
         yield f"Learning on {devices.describe(self._device)}"
 
     def annotations_changed(self, image: str) -> None:
@@ -142,7 +129,7 @@ class Trainer:
             return
         self._take_classes()
         changed = self._store.changed(image)
-        self._claim_outlines(changed)
+        self._grower.claim_outlines(changed)
         for block in changed:
             self._sampler.favour(block)
         if self._forest_counts():
@@ -179,7 +166,7 @@ class Trainer:
         self._equip(self._student)
         self._teacher.network = with_classes(teacher, len(self._classes)).eval().requires_grad_(False)
         self._teacher.updates = updates
-        self._settled_at = -1
+        self._settled_at = _NEVER
         self._forest = None
         self._store.classes_changed()
         if self._forest_counts():
@@ -230,8 +217,7 @@ class Trainer:
                 "No mark is left to learn from.",
                 "Paint a blob inside some objects and a stroke of background, then train again.",
             )
-        if self.steps >= _GROW_FROM and self.steps % _GROW_EVERY == 0:
-            self._grow_next()
+        self._grower.step(self.steps, self._says_lately)
         batch = self._sampler.draw(self._store.blocks)
         student.train()
         rate = self._config.learning_rate * step_size(self.steps)
@@ -312,103 +298,36 @@ class Trainer:
         strength = self._config.consistency_weight * ramp(self.steps, 200)
         return strength * soft_ce(logits, target, weight, float(weight.numel()))
 
-    # -- growing ---------------------------------------------------------------------------------------------
-
     def _read_on(self) -> None:
         if not self._store.complete:
             block = self._store.read_one()
             if self._store.complete:
                 self._store.settle()
             if block is not None:
-                self._claim_outlines([block])
-
-    def _growing(self) -> list[Block]:
-        rough = [b for b in self._store.blocks if b.growth is not None and not b.exact]
-        return rough[:_GROW_BLOCKS]
-
-    def _grow_next(self) -> None:
-        if self._config.growth == "off" or not self._config.rounds:
-            return
-        if self.steps % _GUARD_EVERY == 0:
-            self._guard()
-        allowed = self._safe if self._safe is not None else None if self._outline_trust else _BLIND_ROUNDS
-        rounds = self._config.rounds if allowed is None else min(allowed, self._config.rounds)
-        waiting = [b for b in self._growing() if b.growth is not None and b.growth.round < rounds]
-        if waiting:
-            self._grow(min(waiting, key=lambda block: block.growth.round if block.growth else 0))
-
-    def _guard(self) -> None:
-        """Find out on held-out exact marks how many rounds stay precise; what grew further starts again."""
-        for block in self._store.blocks:
-            if block.exact and block.held_out.any():
-                said, _ = self._teacher_says(block.pixels)
-                safe = safe_rounds(block, said, self._rules(block), self._config.rounds, self._rng)
-                if safe is not None:
-                    self._safe = safe
-                    break
-        if self._safe is None:
-            return
-        for block in self._growing():
-            if block.growth is not None and block.growth.round > self._safe:
-                block.growth = GrowthState.start(block.knowledge.seeds, block.knowledge.seed_class)
-
-    def _rules(self, block: Block) -> GrowthRules:
-        return rules_for(block, rounds=self._config.rounds, mode=self._config.growth, tau=self._config.tau, area_cap={})
-
-    def _grow(self, block: Block) -> None:
-        probabilities, separation = self._teacher_says(block.pixels)
-        taught = any(len(b.knowledge.seed_class) > 2 for b in self._store.blocks)
-        everywhere = self._everything_marked(block)
-        trust = self._config.outline_weight * self._outline_trust
-        bound = None
-        if trust and everywhere and self._safe is None:  # no exact mark to judge growth by: the edges bound it
-            bound = outline(block.pixels, block.knowledge)
-        grow_block(block, probabilities, separation if taught else None, self._rules(block), bound)
-        take_claims(block, probabilities, everywhere=everywhere, bound=bound, outline_weight=trust)
-
-    def _everything_marked(self, block: Block) -> bool:
-        image = self._project.images.get(block.place.image)
-        return image is not None and everything_marked(block, image.annotations, self._classes)
-
-    def _judge_outlines(self) -> None:
-        """Trust the outlines as far as the forest, which knows the looks of pixels only, agrees with them."""
-        if self._forest is None or not self._forest.ready or self.steps:
-            return
-        shown = [block for block in self._store.blocks if self._everything_marked(block)][:_OUTLINES_JUDGED]
-        found = [
-            outline_agreement(block, (self._forest.predict(block.pixels).argmax(0) + 1).astype(np.uint8))
-            for block in shown
-        ]
-        if np.isfinite(found).any():
-            low, high = _AGREEMENT
-            self._outline_trust = float(np.clip((np.nanmean(found) - low) / (high - low), 0, 1))
-
-    def _claim_outlines(self, blocks: Sequence[Block]) -> None:
-        trust = self._config.outline_weight * self._outline_trust
-        if trust and self._config.claim_weight:
-            for block in blocks:
-                if self._everything_marked(block):
-                    claim_outline(block, trust)
+                self._grower.claim_outlines([block])
 
     # -- predicting ------------------------------------------------------------------------------------------
 
-    def _settled_teacher(self) -> UNet:
-        """Give the averaged network with normalisation statistics of its own.
+    def _settled_teacher(self, *, slack: int = 0) -> UNet:
+        """Give the averaged network with normalisation statistics of its own, at most `slack` steps old.
 
         The student's running statistics lag behind its weights and belong to other weights than the teacher's, which
         ruins the first predictions; a pass over the last batches, without changed grey values, gives the teacher's.
         """
         network = self._teacher.network
         assert isinstance(network, UNet)
-        if self._settled_at != self.steps and len(self._seen) > 1:
-            settle_statistics(network, self._seen)
+        if not 0 <= self.steps - self._settled_at <= slack and len(self._seen) > 1:
+            with devices.autocast(self._device):
+                settle_statistics(network, self._seen)
             self._settled_at = self.steps
         return network
 
     @torch.inference_mode()
-    def _teacher_says(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _teacher_says(
+        self, pixels: NDArray[np.float32], *, slack: int = 0
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Probabilities (K, *S) and interface probability (*S) of an image of any size."""
-        network = self._settled_teacher()
+        network = self._settled_teacher(slack=slack)
         shape = pixels.shape[1:]
         missing = [(0, b - a) for a, b in zip(shape, padded_size(shape, network.multiple), strict=True)]
         padded = np.pad(pixels, [(0, 0), *missing], mode="symmetric")
@@ -419,9 +338,13 @@ class Trainer:
         separation = out.separation[0, 0].float().sigmoid()[where]
         return probabilities.cpu().numpy(), separation.cpu().numpy()
 
+    def _says_lately(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As `_teacher_says`, good enough for growth and cheaper: with statistics a few steps old."""
+        return self._teacher_says(pixels, slack=_SETTLED_FOR)
+
     def _forest_share(self) -> float:
         """Share of the early forest in the prediction."""
-        return float(np.exp(-self.steps / _FOREST_STEPS)) if self._config.forest else 0.0
+        return float(expit((_FOREST_HALF - self.steps) / _FOREST_FADE)) if self._config.forest else 0.0
 
     def _forest_counts(self) -> bool:
         return self._forest_share() > _FOREST_LEAST
@@ -507,7 +430,7 @@ class Trainer:
             quality=self._quality[0],
             quality_n=self._quality[1],
             note=" ".join(self._store.notes[-1:]),
-            rounds=median_round(self._growing()),
+            rounds=median_round(self._grower.blocks),
         )
 
     def conflicts(self) -> Mapping[str, int]:
@@ -593,8 +516,7 @@ class Trainer:
         state = {
             "steps": self.steps,
             "updates": self._teacher.updates,
-            "safe_rounds": self._safe,
-            "outline_trust": self._outline_trust,
+            "growth": self._grower.save(),
             "width": self._width,
             "blocks": records,
             "rng": self._rng.bit_generator.state,
@@ -611,8 +533,7 @@ class Trainer:
         self._random.set_state(tensors["random"])
         self._rng.bit_generator.state = state["rng"]
         self._teacher.updates = int(state["updates"])
-        self._safe = state["safe_rounds"]
-        self._outline_trust = float(state["outline_trust"])
+        self._grower.restore(state["growth"])
         self._store.restore(tensors, state["blocks"])
         if not self._pixel_forest().ready:
             self._pixel_forest().restore(tensors)

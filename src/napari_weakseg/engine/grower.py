@@ -1,0 +1,164 @@
+"""Decides which blobs grow when and how far, and what is claimed of their surroundings.
+
+Growth is judged by the best that there is: exact marks that were held out (the guard), else the edges of the image,
+where an early forest that sees the looks of pixels only agrees with them. Where neither can judge, growth is kept
+short and asks for more certainty (METHODS of Ke et al., arXiv:2005.13053, leave the stop open; this one is ours).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_weakseg.core.config import TrainConfig
+from napari_weakseg.core.project import Project
+from napari_weakseg.engine.blocks import Block
+from napari_weakseg.engine.growing import (
+    claim_outline,
+    everything_marked,
+    grow_block,
+    outline_agreement,
+    rules_for,
+    safe_rounds,
+    take_claims,
+)
+from napari_weakseg.engine.growth import GrowthRules, GrowthState
+from napari_weakseg.engine.outline import Outline
+from napari_weakseg.engine.store import BlockStore
+
+__all__ = ["Grower"]
+
+Floats: TypeAlias = NDArray[np.float32]
+Says: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]
+"""(C, *S) → probabilities (K, *S) and interface probability (*S)."""
+
+_FROM = 60  # step from which blobs may grow
+_EVERY = 3  # steps between two growing blocks
+_GUARD_EVERY = 60  # steps between two looks at how precise growth is
+_BLOCKS = 48  # that grow during training
+_BLIND_ROUNDS, _BLIND_TAU = 2, 0.9
+_JUDGED = 8  # blocks that outlines are judged on
+_AGREEMENT = (0.65, 0.8)  # agreement of outlines and forest at which trust begins and is full
+
+
+class Grower:
+    """Lets the blobs of the blocks in memory grow while the network learns.
+
+    Parameters
+    ----------
+    project : Project
+    config : TrainConfig
+    store : BlockStore
+    rng : numpy Generator
+
+    Attributes
+    ----------
+    safe : int or None
+        Rounds that stayed precise on held-out exact marks; None where there are none to tell.
+    trust : float
+        In outlines by the edges of the images, 0 to 1.
+    """
+
+    def __init__(self, project: Project, config: TrainConfig, store: BlockStore, rng: np.random.Generator) -> None:
+        self._project, self._config, self._store, self._rng = project, config, store, rng
+        self.safe: int | None = None
+        self.trust = 1.0
+
+    @property
+    def blocks(self) -> list[Block]:
+        """Blocks whose blobs grow."""
+        rough = [block for block in self._store.blocks if block.growth is not None and not block.exact]
+        return rough[:_BLOCKS]
+
+    def judge_outlines(self, guess: Callable[[Floats], Floats]) -> None:
+        """Trust the outlines as far as a guess from the looks of pixels alone, (C, *S) → (K, *S), agrees."""
+        shown = [block for block in self._store.blocks if not block.exact and block.growth is not None][:_JUDGED]
+        found = [
+            outline_agreement(
+                block, (guess(block.pixels).argmax(0) + 1).astype(np.uint8), everywhere=self._everywhere(block)
+            )
+            for block in shown
+        ]
+        if np.isfinite(found).any():
+            low, high = _AGREEMENT
+            self.trust = float(np.clip((np.nanmean(found) - low) / (high - low), 0, 1))
+
+    def claim_outlines(self, blocks: Sequence[Block]) -> None:
+        """Claim what the edges say around blobs that have not grown yet."""
+        weight = self._outline_weight
+        if weight and self._config.claim_weight:
+            for block in blocks:
+                if not block.exact:
+                    claim_outline(block, weight, everywhere=self._everywhere(block))
+
+    def step(self, step: int, says: Says) -> None:
+        """Take a round in one block if it is time for it."""
+        if self._config.growth == "off" or not self._config.rounds or step < _FROM or step % _EVERY:
+            return
+        if step % _GUARD_EVERY == 0:
+            self._guard(says)
+        waiting = [
+            block for block in self.blocks if block.growth is not None and block.growth.round < self._rounds(block)
+        ]
+        if waiting:
+            self._grow(min(waiting, key=lambda block: block.growth.round if block.growth else 0), says)
+
+    def save(self) -> dict[str, Any]:
+        """Give what growth has found out, as JSON."""
+        return {"safe_rounds": self.safe, "outline_trust": self.trust}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `save` gave."""
+        self.safe, self.trust = state["safe_rounds"], float(state["outline_trust"])
+
+    @property
+    def _outline_weight(self) -> float:
+        return self._config.outline_weight * self.trust
+
+    def _everywhere(self, block: Block) -> bool:
+        image = self._project.images.get(block.place.image)
+        return image is not None and everything_marked(block, image.annotations, self._project.classes)
+
+    def _bound(self, block: Block) -> Outline | None:
+        """Outlines that no object of a block may leave; None where exact marks judge, or the edges tell nothing."""
+        return block.outline if self.safe is None and self._outline_weight else None
+
+    def _rounds(self, block: Block) -> int:
+        rounds = self._config.rounds
+        if self.safe is not None:
+            return min(self.safe, rounds)
+        return rounds if self._bound(block) is not None else min(_BLIND_ROUNDS, rounds)
+
+    def _rules(self, block: Block) -> GrowthRules:
+        tau = self._config.tau
+        if self.safe is None and self._bound(block) is None:
+            tau = max(tau, _BLIND_TAU)
+        return rules_for(block, rounds=self._config.rounds, mode=self._config.growth, tau=tau)
+
+    def _guard(self, says: Says) -> None:
+        """Find out on held-out exact marks how many rounds stay precise; what grew further starts again."""
+        for block in self._store.blocks:
+            if block.exact and block.held_out.any():
+                rules = rules_for(block, rounds=self._config.rounds, mode=self._config.growth, tau=self._config.tau)
+                safe = safe_rounds(block, says(block.pixels)[0], rules, self._config.rounds, self._rng)
+                if safe is not None:
+                    self.safe = safe
+                    break
+        if self.safe is None:
+            return
+        for block in self.blocks:
+            if block.growth is not None and block.growth.round > self.safe:
+                block.growth = GrowthState.start(block.knowledge.seeds, block.knowledge.seed_class)
+
+    def _grow(self, block: Block, says: Says) -> None:
+        probabilities, separation = says(block.pixels)
+        taught = any(len(b.knowledge.seed_class) > 2 for b in self._store.blocks)
+        bound = self._bound(block)
+        grow_block(block, probabilities, separation if taught else None, self._rules(block), bound)
+        take_claims(
+            block,
+            probabilities,
+            everywhere=self._everywhere(block),
+            outline_weight=self._outline_weight if bound is not None else 0.0,
+        )
