@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import ProjectError
 from napari_weakseg.core.project import Project
-from napari_weakseg.engine import trainer as training
+from napari_weakseg.engine import grower
 from napari_weakseg.engine.checkpoint import flat_optimizer, read_state, restore_optimizer, write_state
 from napari_weakseg.engine.trainer import Trainer
 
@@ -76,8 +76,8 @@ def test_goes_on_as_if_it_had_never_stopped(
     monkeypatch: pytest.MonkeyPatch,
     settings: dict[str, Any],
 ) -> None:
-    monkeypatch.setattr(training, "_GROW_FROM", 1)
-    monkeypatch.setattr(training, "_GROW_EVERY", 2)
+    monkeypatch.setattr(grower, "_FROM", 1)
+    monkeypatch.setattr(grower, "_EVERY", 2)
     settings = {"tau": 0.3, **settings}  # an untrained network grows something
     straight = steps(ready(several, **settings), 6)
     folder = saved(straight, tmp_path / "saved")
@@ -117,7 +117,7 @@ def test_predicts_without_preparing(painted: Project, ready: MakeTrainer, tiny: 
 def test_growth_is_there_again(
     painted: Project, ready: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_GROW_FROM", 30)
+    monkeypatch.setattr(grower, "_FROM", 30)
     trained = steps(ready(painted), 60)
     grown = trained.grown("a", ())
     painted_pixels = int((np.asarray(painted.images["a"].annotations.labels[...]) == 2).sum())

@@ -94,8 +94,9 @@ def test_reach_follows_exact_objects_where_there_are_any() -> None:
     ids, classes = discs((60, 70), radius=7)
     radius = largest_radius(ids, classes)
     assert radius == {2: 7.0, 3: 7.0}
-    reach = estimate_reach(shrink_objects(ids, 0.25), classes, exact_radius=radius)
-    assert reach == {2: 1.5 * radius[2], 3: 1.5 * radius[3]}
+    assert estimate_reach({2: [9.0] * 3, 3: [9.0] * 3}, 2, exact_radius=radius) == {2: 14.0, 3: 14.0}
+    large = [4 * np.pi * radius[2] ** 2] * 3  # blobs larger than any exact object
+    assert estimate_reach({2: large}, 2, exact_radius=radius)[2] == pytest.approx(4 * 2 * radius[2])
     assert largest_radius(ids, classes, sampling=(2.0, 1.0))[2] == 13.0
 
 
@@ -103,16 +104,14 @@ def test_reach_follows_exact_objects_where_there_are_any() -> None:
 @pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])
 def test_no_object_pixel_lies_beyond_the_reach_guessed_from_blobs(shape: tuple[int, ...], fraction: float) -> None:
     ids, _ = discs(shape)
-    one_class = np.array([0, 2, 2, 2, 2], np.uint8)
     seeds = simulate_seeds(ids, fraction, rng=np.random.default_rng(0))
-    reach = estimate_reach(seeds, one_class)[2]
+    reach = estimate_reach({2: np.bincount(seeds.ravel())[1:].tolist()}, len(shape))[2]
     assert not ((ndimage.distance_transform_edt(seeds == 0) > reach) & (ids > 0)).any()
 
 
 def test_two_blobs_are_too_few_to_guess_a_reach() -> None:
-    ids, classes = discs((60, 70))
-    assert estimate_reach(ids, classes) == {}
-    assert estimate_reach(np.zeros((9, 9), np.int32), np.zeros(1, np.uint8)) == {}
+    assert estimate_reach({2: [20.0, 20.0]}, 2) == {}
+    assert estimate_reach({}, 2) == {}
 
 
 def test_the_smallest_box_of_the_class_around_a_blob_is_its_own() -> None:

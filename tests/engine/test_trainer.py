@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import TrainingError
 from napari_weakseg.core.project import Project
+from napari_weakseg.engine import grower
 from napari_weakseg.engine import trainer as training
 from napari_weakseg.engine.trainer import Trainer
 from napari_weakseg.session import Session
@@ -238,7 +239,7 @@ def test_erasing_a_whole_class_does_not_end_training(painted: Project, ready: Ma
 def test_an_image_removed_while_training_is_missed_by_nobody(painted: Project, ready: MakeTrainer) -> None:
     other = painted.add_image(np.random.default_rng(0).random((40, 40), np.float32), name="b", axes="YX")
     other.paint(np.full((6, 6), 2, np.uint8), start=(10, 10))
-    trainer = steps(ready(painted), training._GROW_FROM)
+    trainer = steps(ready(painted), grower._FROM)
     painted.remove_image("b")
     steps(trainer, 6)  # before anybody told the trainer
     trainer.annotations_changed("b")
@@ -272,8 +273,8 @@ def test_grown_regions_keep_off_other_paint_and_in_their_boxes(
     textures: tuple[Any, Any, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(training, "_GROW_FROM", 10)
-    monkeypatch.setattr(training, "_GROW_EVERY", 1)
+    monkeypatch.setattr(grower, "_FROM", 10)
+    monkeypatch.setattr(grower, "_EVERY", 1)
     project = make_project()
     labels = textures[2].copy()
     labels[18:30, 90:94] = 1  # in the way
@@ -367,7 +368,7 @@ def test_thirty_one_classes_will_do(make_project: MakeProject, ready: MakeTraine
 def test_a_volume_with_a_few_marked_planes_will_do(
     make_project: MakeProject, ready: MakeTrainer, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_GROW_FROM", 1)
+    monkeypatch.setattr(grower, "_FROM", 1)
     project = make_project(ndim=3)
     image = project.add_image(np.random.default_rng(0).random(shape, np.float32), name="a", axes="ZYX")
     for z in {0, shape[0] // 2}:
@@ -492,7 +493,7 @@ def test_a_session_learns_stops_and_predicts_from_what_was_saved(
 ) -> None:
     config = tiny.model_copy(update={"batch": 4})
     with Session(painted, device="cpu", config=config) as session:
-        session.train(steps=70)
+        session.train(steps=120)
         labels, grown = session.predict("a"), session.grown("a")
         assert dice(labels, textures[1], 2) > 0.8
     with Session(painted, device="cpu", config=config) as session:

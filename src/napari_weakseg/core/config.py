@@ -55,7 +55,7 @@ class TrainConfig(BaseModel):
     tau: float = Field(default=0.85, gt=0, lt=1)
     outline_weight: float = Field(default=0.5, ge=0, le=1)
     forest: bool = True
-    weighting: Literal["violation", "balanced", "plain"] = "violation"
+    weighting: Literal["violation", "balanced", "plain"] = "plain"
     dice_weight: float = Field(default=0.5, ge=0)
     claim_weight: float = Field(default=0.5, ge=0)
     approximation_weight: float = Field(default=0.1, ge=0)

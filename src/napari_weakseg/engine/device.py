@@ -83,11 +83,14 @@ def plan_for(device: torch.device, ndim: int) -> Plan:
     return _PLANS["cpu" if device.type == "cpu" else "gpu", ndim]
 
 
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Half precision where it pays: on CUDA cards, and bfloat16 on processors that compute with it."""
+def autocast(device: torch.device, ndim: int) -> AbstractContextManager[object]:
+    """Half precision where it pays: on CUDA cards, and in 2-D bfloat16 on processors that compute with it.
+
+    Not in 3-D on processors: there the weight gradients of bfloat16 convolutions now and then hold NaN (torch 2.13).
+    """
     if device.type == "cuda":
         return torch.autocast("cuda", dtype=torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
-    if device.type == "cpu" and _processor_has_bfloat16():
+    if device.type == "cpu" and ndim == 2 and _processor_has_bfloat16():
         return torch.autocast("cpu", dtype=torch.bfloat16)
     return contextlib.nullcontext()
 

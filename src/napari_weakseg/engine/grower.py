@@ -122,7 +122,7 @@ class Grower:
 
     def _bound(self, block: Block) -> Outline | None:
         """Outlines that no object of a block may leave; None where exact marks judge, or the edges tell nothing."""
-        return block.outline if self.safe is None and self._outline_weight else None
+        return block.outline if self._outline_weight else None
 
     def _rounds(self, block: Block) -> int:
         rounds = self._config.rounds

@@ -113,11 +113,11 @@ def take_claims(
         claim[bare] = BACKGROUND
         weight[bare] = probabilities[BACKGROUND - 1][bare]
     outlined = _outlined(block, everywhere=everywhere) if outline_weight else None
-    if outlined is not None:
-        weight = weight * outline_weight  # else grown objects would outweigh their surroundings
-        bare = (outlined == BACKGROUND) & (claim == 0) & ~block.knowledge.painted
-        claim[bare] = BACKGROUND
-        weight[bare] = outline_weight
+    if outlined is not None:  # what the edges say stays claimed, as far as the network does not object
+        open_ = (claim == 0) & (outlined > 0) & ~block.knowledge.painted & ~_around_held_out(outlined, block.held_out)
+        claim[open_] = outlined[open_]
+        said = np.take_along_axis(probabilities, np.maximum(claim.astype(np.int64) - 1, 0)[None], 0)[0]
+        weight = np.where(claim > 0, outline_weight * said, np.float32(0))
     block.claim = claim.astype(np.uint8)
     block.claim_weight = (255 * weight).astype(np.uint8)
     ring = [1.5] * growth.ids.ndim if growth.round else None

@@ -155,8 +155,8 @@ def estimate_reach(
     """Distance from the blobs of a class beyond which no object of it is expected.
 
     Blobs alone cannot tell how large their objects are, and what is ruled out wrongly is worse than what stays open:
-    four times the radius of a large blob (95th percentile over all blobs of the class). With exact objects, 1.5 times
-    the largest radius, but three times that of a large blob at least. Fewer than three blobs of a class give no reach.
+    six times the radius of a large blob (95th percentile over all blobs of the class). With exact objects, twice the
+    largest radius, but four times that of a large blob at least. Fewer than three blobs of a class give no reach.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def estimate_reach(
             continue
         blob = float(np.percentile(_ball_radius(np.asarray(sizes, float), ndim), 95))
         exact = (exact_radius or {}).get(class_id)
-        reach[class_id] = 4 * blob if exact is None else max(1.5 * exact, 3 * blob)
+        reach[class_id] = 6 * blob if exact is None else max(2 * exact, 4 * blob)
     return reach
 
 

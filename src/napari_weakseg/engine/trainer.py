@@ -223,9 +223,12 @@ class Trainer:
         rate = self._config.learning_rate * step_size(self.steps)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        with devices.autocast(self._device):
+        with devices.autocast(self._device, self._project.ndim):
             loss = self._loss(student, batch)
         loss.backward()  # type: ignore[no-untyped-call]
+        for weights in student.parameters():  # one bad number must not spoil the network for good
+            if weights.grad is not None:
+                weights.grad.nan_to_num_(0.0, 0.0, 0.0)
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
@@ -317,7 +320,7 @@ class Trainer:
         network = self._teacher.network
         assert isinstance(network, UNet)
         if not 0 <= self.steps - self._settled_at <= slack and len(self._seen) > 1:
-            with devices.autocast(self._device):
+            with devices.autocast(self._device, self._project.ndim):
                 settle_statistics(network, self._seen)
             self._settled_at = self.steps
         return network
@@ -331,7 +334,7 @@ class Trainer:
         shape = pixels.shape[1:]
         missing = [(0, b - a) for a, b in zip(shape, padded_size(shape, network.multiple), strict=True)]
         padded = np.pad(pixels, [(0, 0), *missing], mode="symmetric")
-        with devices.autocast(self._device):
+        with devices.autocast(self._device, self._project.ndim):
             out = network(torch.from_numpy(padded)[None].to(self._device))
         where = tuple(slice(0, size) for size in shape)
         probabilities = out.logits[0].float().softmax(0)[(slice(None), *where)]
