@@ -225,6 +225,22 @@ def test_image_files_stay_where_they_are_and_can_be_found_again(tmp_path: Path) 
         assert "was changed since it was added" in project.notes[0]
 
 
+def test_what_was_measured_on_an_image_is_kept(tmp_path: Path) -> None:
+    def kept() -> list[object]:
+        return [item["statistics"] for item in json.loads((tmp_path / "p" / "project.json").read_text())["images"]]
+
+    pixels = np.arange(400, dtype=np.uint16).reshape(20, 20)
+    with Project.create(tmp_path / "p", ["background", "nucleus"]) as project:
+        for name in ("a", "b", "c"):
+            project.add_image(pixels, name=name)
+        for image in project.images.values():
+            assert image.source.statistics.low == pytest.approx([3.99])
+        assert kept() == [None, None, None]  # written at leisure: it can be measured again
+    assert all(kept())
+    with Project.open(tmp_path / "p") as project:
+        assert project.images["b"].source.statistics.high == pytest.approx([395.01])
+
+
 def test_images_of_one_name_get_numbers(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

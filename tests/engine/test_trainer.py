@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import TrainingError
 from napari_weakseg.core.project import Project
+from napari_weakseg.engine import device as devices
 from napari_weakseg.engine import grower
 from napari_weakseg.engine import trainer as training
 from napari_weakseg.engine.trainer import Trainer
@@ -478,6 +479,23 @@ def test_goes_on_with_the_processor(painted: Project, ready: MakeTrainer) -> Non
     trainer._to_processor()
     np.testing.assert_allclose(predicted(trainer), before, atol=2e-3)
     assert_healthy(steps(trainer, 1))
+
+
+def test_one_bad_gradient_does_not_spoil_the_network(painted: Project, ready: MakeTrainer) -> None:
+    trainer = steps(ready(painted), 2)
+    student = trainer._student
+    assert student is not None
+    spoil = student.pixel[0].weight.register_hook(lambda gradient: torch.full_like(gradient, torch.nan))
+    steps(trainer, 1)
+    spoil.remove()
+    assert_healthy(steps(trainer, 2))
+
+
+def test_half_precision_stays_off_in_volumes_on_a_processor() -> None:
+    with devices.autocast(torch.device("cpu"), 3):
+        assert not torch.is_autocast_enabled("cpu")
+    devices.keep_memory(torch.device("cpu"))
+    devices.free(torch.device("cpu"))  # and both may be called anywhere
 
 
 # -- through a session ---------------------------------------------------------------------------------------

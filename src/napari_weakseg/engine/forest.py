@@ -123,12 +123,17 @@ class PixelForest:
         -------
         float32 array, (K, *S)
         """
+        every = np.arange(pixels[0].size)
+        return self.predict_at(pixels, every).reshape(self._classes, *pixels.shape[1:])
+
+    def predict_at(self, pixels: NDArray[np.float32], at: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Predict some pixels of an image only, by their flat indices: float32 (K, n)."""
         if self._trees is None:
             self._grow()
-        found = self._trees.predict_proba(self._responses(pixels))
-        result = np.zeros((self._classes, found.shape[0]), np.float32)
+        found = self._trees.predict_proba(self._responses(pixels)[at])
+        result = np.zeros((self._classes, len(at)), np.float32)
         result[self._trees.classes_ - 1] = found.T
-        return result.reshape(self._classes, *pixels.shape[1:])
+        return result
 
     def _responses(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """One row of filter responses per pixel, image values included."""

@@ -15,6 +15,7 @@ from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.growing import (
+    Guess,
     claim_outline,
     everything_marked,
     grow_block,
@@ -34,7 +35,7 @@ Says: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]
 """(C, *S) → probabilities (K, *S) and interface probability (*S)."""
 
 _FROM = 60  # step from which blobs may grow
-_EVERY = 3  # steps between two growing blocks
+_EVERY = 4  # steps between two growing blocks
 _GUARD_EVERY = 60  # steps between two looks at how precise growth is
 _BLOCKS = 48  # that grow during training
 _BLIND_ROUNDS, _BLIND_TAU = 2, 0.9
@@ -71,15 +72,10 @@ class Grower:
         rough = [block for block in self._store.blocks if block.growth is not None and not block.exact]
         return rough[:_BLOCKS]
 
-    def judge_outlines(self, guess: Callable[[Floats], Floats]) -> None:
-        """Trust the outlines as far as a guess from the looks of pixels alone, (C, *S) → (K, *S), agrees."""
+    def judge_outlines(self, guess: Guess) -> None:
+        """Trust the outlines as far as a guess from the looks of pixels alone agrees."""
         shown = [block for block in self._store.blocks if not block.exact and block.growth is not None][:_JUDGED]
-        found = [
-            outline_agreement(
-                block, (guess(block.pixels).argmax(0) + 1).astype(np.uint8), everywhere=self._everywhere(block)
-            )
-            for block in shown
-        ]
+        found = [outline_agreement(block, guess, everywhere=self._everywhere(block), rng=self._rng) for block in shown]
         if np.isfinite(found).any():
             low, high = _AGREEMENT
             self.trust = float(np.clip((np.nanmean(found) - low) / (high - low), 0, 1))

@@ -4,7 +4,8 @@ Each block goes through its rounds when its turn comes, between optimiser steps,
 than one small block. `growth` holds the rule of a round, `stopping` judges when to stop.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from napari_weakseg.engine.stopping import simulate_growth_guard
 from napari_weakseg.engine.targets import IGNORE, approximation_target, background_claim, boxes_of_seeds
 
 __all__ = [
+    "Guess",
     "claim_outline",
     "everything_marked",
     "grow_block",
@@ -29,6 +31,10 @@ __all__ = [
     "take_claims",
 ]
 
+Guess: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
+"""An image, (C, *S), and flat indices of n of its pixels → their class probabilities, (K, n)."""
+
+_COMPARED = 8192  # pixels of a block that two guesses are compared on
 _RING_PX = 4.0  # how far around a marked object its surroundings are taken for background, others may be unmarked
 
 
@@ -148,7 +154,7 @@ def claim_outline(block: Block, weight: float, *, everywhere: bool) -> None:
         block.refresh()
 
 
-def outline_agreement(block: Block, guess: NDArray[np.uint8], *, everywhere: bool) -> float:
+def outline_agreement(block: Block, guess: Guess, *, everywhere: bool, rng: np.random.Generator) -> float:
     """Share of the outlined pixels, of which nothing is known, where another guess says the same.
 
     The two see different things (edges between marks, looks of pixels), so where they agree both are mostly right, and
@@ -157,10 +163,11 @@ def outline_agreement(block: Block, guess: NDArray[np.uint8], *, everywhere: boo
     Parameters
     ----------
     block : Block
-    guess : uint8 array, (*S)
-        Class ids.
+    guess : Guess
     everywhere : bool
         As for `claim_outline`.
+    rng : numpy Generator
+        Draws the pixels that are compared.
 
     Returns
     -------
@@ -170,8 +177,11 @@ def outline_agreement(block: Block, guess: NDArray[np.uint8], *, everywhere: boo
     found = _outlined(block, everywhere=everywhere)
     if found is None:
         return float("nan")
-    open_ = (found > 0) & (block.knowledge.certain == 0)
-    return float((found == guess)[open_].mean()) if open_.any() else float("nan")
+    open_ = np.flatnonzero((found > 0) & (block.knowledge.certain == 0))
+    if not len(open_):
+        return float("nan")
+    at = rng.choice(open_, min(len(open_), _COMPARED), replace=False)
+    return float((found.ravel()[at] == guess(block.pixels, at).argmax(0) + 1).mean())
 
 
 def _outlined(block: Block, *, everywhere: bool) -> NDArray[np.uint8] | None:

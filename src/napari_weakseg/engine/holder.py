@@ -78,7 +78,7 @@ class Holder:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            _log.exception("cannot load %s", path)
+            _log.warning("cannot load %s: %s", path, error)
             self._say(f"The saved state “{path.name}” cannot be read and is left out.")
             return False
         self._saved_steps = self.trainer.steps

@@ -43,7 +43,7 @@ from napari_weakseg.engine.teacher import Teacher, ramp, settle_statistics, teac
 
 __all__ = ["Trainer"]
 
-_FIRST_BLOCKS = 24  # read before the first step; the rest while training
+_FIRST_BLOCKS, _FIRST_PIXELS = 24, 3_000_000  # read before the first step at most; the rest while training
 _WARM_UP = 20  # steps until the full step size
 _HALVED_AT = 200  # step at which the step size has halved
 _LEAST_STEP = 0.1
@@ -101,10 +101,12 @@ class Trainer:
         """Read the first blocks and train the early forest."""
         for name in self._store.scan():
             yield f"Looking at “{name}”"
+        pixels = 0
         while block := self._store.read_one():
             n = len(self._store.blocks)
             yield f"Reading “{block.place.image}” ({n})"
-            if n >= _FIRST_BLOCKS and self._missing_marks() is None:
+            pixels += block.knowledge.allowed.size
+            if (n >= _FIRST_BLOCKS or pixels >= _FIRST_PIXELS) and self._missing_marks() is None:
                 break
         if (problem := self._missing_marks()) is not None:
             raise problem
@@ -119,7 +121,7 @@ class Trainer:
             yield "A first look at the pixels"
             self._fit_forest()
         if self._forest is not None and self._forest.ready and not self.steps:
-            self._grower.judge_outlines(self._forest.predict)
+            self._grower.judge_outlines(self._forest.predict_at)
         self._grower.claim_outlines(self._store.blocks)
         yield f"Learning on {devices.describe(self._device)}"
 

@@ -1,0 +1,148 @@
+"""Growth is judged by the best there is: exact marks, else the image's edges, else it stays short."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_weakseg.core.config import TrainConfig
+from napari_weakseg.core.project import Project
+from napari_weakseg.engine.grower import Grower
+from napari_weakseg.engine.growing import Guess
+from napari_weakseg.engine.store import BlockStore
+
+MakeProject = Callable[..., Project]
+SIDE = 64
+
+
+def discs() -> NDArray[np.bool_]:
+    """Draw four discs of radius 9."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    middles = [(16, 16), (16, 48), (48, 16), (48, 48)]
+    return np.any([(y - a) ** 2 + (x - b) ** 2 <= 81 for a, b in middles], axis=0)
+
+
+def grower_of(
+    project: Project, *, background: bool = True, coverage: str = "some", **settings: Any
+) -> tuple[Grower, BlockStore]:
+    """Mark three of the four discs of one image."""
+    truth = discs()
+    labels = np.zeros(truth.shape, np.uint8)
+    labels[ndimage.binary_erosion(truth, iterations=5)] = 2
+    labels[32:, 32:] = 0
+    if background:
+        labels[30:33, 2:60] = 1
+    image = project.add_image(truth.astype(np.float32), name="a", axes="YX")
+    image.paint(labels)
+    if coverage != "some":
+        image.coverage("nucleus", coverage)  # type: ignore[arg-type]
+    store = BlockStore(project, np.random.default_rng(0))
+    deque(store.scan(), maxlen=0)
+    while store.read_one() is not None:
+        pass
+    store.settle()
+    return Grower(project, TrainConfig(**settings), store, np.random.default_rng(0)), store
+
+
+def says(probability: float) -> Callable[[Any], tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Say that everything is an object, without a border anywhere: growth leaks as far as it may."""
+
+    def answer(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        shape = pixels.shape[1:]
+        p = np.stack([np.full(shape, 1 - probability), np.full(shape, probability)]).astype(np.float32)
+        return p, np.zeros(shape, np.float32)
+
+    return answer
+
+
+def grow(grower: Grower, probability: float) -> None:
+    for step in range(60, 140):
+        grower.step(step, says(probability))
+
+
+@pytest.mark.parametrize("coverage", ["some", "all objects"])
+def test_a_leaking_network_cannot_take_an_object_over_its_edge(make_project: MakeProject, coverage: str) -> None:
+    grower, store = grower_of(make_project(), coverage=coverage, rounds=8)
+    grow(grower, 0.99)
+    (block,) = store.blocks
+    assert block.growth is not None
+    assert block.growth.round == 8
+    inside = ndimage.binary_dilation(discs())
+    assert not (block.growth.ids[~inside] > 0).any()
+    marked = discs() & ~(np.mgrid[:SIDE, :SIDE].min(0) >= 32)
+    assert (block.growth.ids > 0)[marked].mean() > 0.8
+
+
+def test_without_any_judge_growth_is_short_and_asks_for_certainty(make_project: MakeProject) -> None:
+    grower, store = grower_of(make_project(), outline_weight=0, rounds=8)
+    (block,) = store.blocks
+    grow(grower, 0.88)  # above tau, but not sure enough to go on unjudged
+    assert block.growth is not None
+    assert not ((block.growth.ids > 0) & (block.growth.seeds == 0)).any()
+    grow(grower, 0.99)
+    assert block.growth.round == 2
+
+
+def test_without_background_there_is_no_outline_to_judge_by(make_project: MakeProject) -> None:
+    grower, store = grower_of(make_project(), background=False, rounds=8)
+    grow(grower, 0.99)
+    (block,) = store.blocks
+    assert block.outline is None
+    assert block.growth is not None
+    assert block.growth.round == 2
+
+
+def test_an_unmarked_object_is_not_claimed_for_background(make_project: MakeProject) -> None:
+    grower, store = grower_of(make_project())
+    grower.claim_outlines(store.blocks)
+    (block,) = store.blocks
+    unmarked = discs() & (np.mgrid[:SIDE, :SIDE].min(0) >= 32)
+    assert (block.claim == 2).any()
+    assert (block.claim == 1).any()
+    assert not block.claim[unmarked].any()
+    for probability in (0.01, 0.99):
+        grow(grower, probability)
+        assert not block.claim[unmarked].any()
+
+
+def test_where_every_object_is_marked_the_rest_is_claimed_for_background(make_project: MakeProject) -> None:
+    grower, store = grower_of(make_project(), coverage="all objects")
+    grower.claim_outlines(store.blocks)
+    (block,) = store.blocks
+    assert (block.claim[33:36, 2:20] == 1).all()
+
+
+def test_outlines_are_trusted_as_far_as_a_guess_agrees(make_project: MakeProject) -> None:
+    grower, _ = grower_of(make_project())
+    truth = discs()
+
+    def guess(agrees: bool) -> Guess:
+        return lambda _, at: np.stack([truth.ravel()[at] != agrees, truth.ravel()[at] == agrees]).astype(np.float32)
+
+    grower.judge_outlines(guess(True))
+    assert grower.trust == 1
+    grower.judge_outlines(guess(False))
+    assert grower.trust == 0
+
+
+def test_claims_that_the_network_doubts_weigh_little(make_project: MakeProject) -> None:
+    grower, store = grower_of(make_project())
+    (block,) = store.blocks
+    for step in (60, 64):
+        grower.step(step, says(0.2))
+    objects = block.claim == 2
+    assert objects.any()
+    assert block.claim_weight[objects].max() <= 255 * 0.5 * 0.2 + 1
+    assert block.claim_weight[block.claim == 1].min() >= 255 * 0.5 * 0.8 - 1
+
+
+def test_what_growth_found_out_is_saved(make_project: MakeProject) -> None:
+    grower, _ = grower_of(make_project())
+    grower.safe, grower.trust = 2, 0.25
+    other, _ = grower_of(make_project())
+    other.restore(grower.save())
+    assert (other.safe, other.trust) == (2, 0.25)
