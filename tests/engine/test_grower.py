@@ -136,8 +136,8 @@ def test_claims_that_the_network_doubts_weigh_little(make_project: MakeProject) 
         grower.step(step, says(0.2))
     objects = block.claim == 2
     assert objects.any()
-    assert block.claim_weight[objects].max() <= 255 * 0.5 * 0.2 + 1
-    assert block.claim_weight[block.claim == 1].min() >= 255 * 0.5 * 0.8 - 1
+    assert block.claim_weight[objects].max() <= 255 * 0.2 + 1
+    assert block.claim_weight[block.claim == 1].min() >= 255 * 0.8 - 1
 
 
 def test_what_growth_found_out_is_saved(make_project: MakeProject) -> None:

@@ -31,7 +31,7 @@ class TrainConfig(BaseModel):
     tau : float
         Least probability at which an object grows over a pixel.
     outline_weight : float
-        Trust in outlines taken from the image's edges before the first round of growth, 0 to 1.
+        Weight of outlines taken from the image's edges, where these are trusted fully; 0 leaves them out.
     forest : bool
         Whether a pixel forest answers in the first seconds.
     weighting : {"violation", "balanced", "plain"}
@@ -53,7 +53,7 @@ class TrainConfig(BaseModel):
     growth: Literal["monotone", "regrow", "off"] = "monotone"
     rounds: int = Field(default=3, ge=0)
     tau: float = Field(default=0.85, gt=0, lt=1)
-    outline_weight: float = Field(default=0.5, ge=0, le=1)
+    outline_weight: float = Field(default=1.0, ge=0, le=1)
     forest: bool = True
     weighting: Literal["violation", "balanced", "plain"] = "plain"
     dice_weight: float = Field(default=0.5, ge=0)

@@ -76,7 +76,9 @@ class Block:
     allowed : int32 array, (*S)
         Bit sets that training may know: held-out pixels are unknown.
     marked_at : mapping of int to int64 array
-        Flat indices of the pixels that training knows to be of a class.
+        Flat indices of the pixels that training was shown to be of a class; patches are placed on them. What merely
+        follows from the coverage is left out (it is learned from all the same): there is so much background among it
+        that objects would be drawn too seldom. Only where nothing was shown it counts.
     """
 
     place: Place
@@ -113,7 +115,8 @@ class Block:
         self.exact = bool(self.knowledge.complete.mean() > 0.5)
         known = np.where(self.held_out, np.uint32(self.knowledge.full), self.knowledge.allowed)
         self.allowed = known.view(np.int32)
-        certain = np.where(self.held_out, 0, self.knowledge.certain)
+        shown = (self.knowledge.painted | self.knowledge.complete) & ~self.held_out
+        certain = np.where(shown if shown.any() else ~self.held_out, self.knowledge.certain, 0)
         self.marked_at = {int(c): np.flatnonzero(certain == c) for c in np.unique(certain) if c}
         bit = np.left_shift(np.uint32(1), self.claim.astype(np.uint32))
         overruled = (self.claim > 0) & ((self.knowledge.allowed & bit) == 0)

@@ -293,8 +293,8 @@ class Trainer:
         claim = fields["claim"].long()
         wanted = nn.functional.one_hot((claim - 1).clamp_min(0), allowed.shape[1]).movedim(-1, 1)
         target, mass = project(wanted.float(), allowed)
-        weight = fields["claim_weight"].float() / 255 * (claim > 0) * (mass > 0)
-        return soft_ce(logits, target, weight, weight.sum())
+        held = (claim > 0) & (mass > 0)
+        return soft_ce(logits, target, fields["claim_weight"].float() / 255 * held, held.sum())
 
     def _consistency(self, image: Tensor, logits: Tensor, allowed: Tensor) -> Tensor:
         with torch.no_grad():
@@ -558,5 +558,5 @@ class Trainer:
 
 
 def _rules_out(block: Block) -> bool:
-    """Whether some pixel of a block is known not to be of a class, but not what it is."""
-    return bool((block.knowledge.known & (block.knowledge.certain == 0)).any())
+    """Whether some pixel of a block is known not to be of a class though nobody painted it."""
+    return bool((block.knowledge.known & ~block.knowledge.painted).any())
