@@ -44,13 +44,12 @@ def test_a_class_that_is_never_marked_gets_nothing(painted: Project) -> None:
     assert not p[2:].any()
 
 
-def test_stays_silent_with_fewer_than_two_classes(painted: Project) -> None:
+def test_stays_silent_with_fewer_than_two_classes(painted: Project, textures: tuple[Any, Any, Any]) -> None:
     trees = forest()
     trees.fit([], np.random.default_rng(0))
     assert not trees.ready
-    blocks = blocks_of(painted)
-    del blocks[0].marked_at[1]
-    trees.fit(blocks, np.random.default_rng(0))
+    painted.images["a"].paint(np.where(textures[2] == 2, textures[2], 0))
+    trees.fit(blocks_of(painted), np.random.default_rng(0))
     assert not trees.ready
     assert trees.save() == {}
 
