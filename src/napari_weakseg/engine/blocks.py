@@ -18,7 +18,7 @@ from napari_weakseg.core.regions import Region, intersection, shape_of
 from napari_weakseg.engine.growth import GrowthState
 from napari_weakseg.engine.outline import Outline, outline
 
-__all__ = ["Block", "Place", "places", "read", "settle_growth", "update"]
+__all__ = ["Block", "Place", "by_class", "places", "read", "settle_growth", "update"]
 
 _WHOLE_PX = {2: 1536, 3: 160}  # a frame up to this size along every axis is one block
 _CELL_PX = {2: 1024, 3: 96}
@@ -117,11 +117,16 @@ class Block:
         self.allowed = known.view(np.int32)
         shown = (self.knowledge.painted | self.knowledge.complete) & ~self.held_out
         certain = np.where(shown if shown.any() else ~self.held_out, self.knowledge.certain, 0)
-        self.marked_at = {int(c): np.flatnonzero(certain == c) for c in np.unique(certain) if c}
+        self.marked_at = by_class(certain)
         bit = np.left_shift(np.uint32(1), self.claim.astype(np.uint32))
         overruled = (self.claim > 0) & ((self.knowledge.allowed & bit) == 0)
         self.claim[overruled] = 0
         self.claim_weight[overruled] = 0
+
+
+def by_class(labels: NDArray[np.integer]) -> dict[int, NDArray[np.int64]]:
+    """Flat indices of the pixels of each class id; 0 is left out."""
+    return {int(c): np.flatnonzero(labels == c) for c in np.unique(labels) if c}
 
 
 def places(image: ProjectImage, ndim: int) -> Iterator[Place]:

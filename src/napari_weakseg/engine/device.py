@@ -104,8 +104,8 @@ def _processor_has_bfloat16() -> bool:
 def keep_memory(device: torch.device) -> None:
     """Let the C library keep freed memory for the next step, until `free`.
 
-    Otherwise glibc gives every large tensor back to the system and asks for it anew, which makes a step on the
-    processor half as slow again. Elsewhere nothing happens.
+    Otherwise glibc gives every large tensor back to the system and asks for it anew, which takes a large part
+    of a step on the processor. Elsewhere nothing happens.
     """
     if device.type == "cpu" and (libc := _glibc()) is not None:
         libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_weakseg.engine.blocks import Block
+from napari_weakseg.engine.blocks import Block, by_class
 from napari_weakseg.engine.features import FilterBank
 from napari_weakseg.engine.memory import Key, key_of
 
@@ -56,7 +56,7 @@ class PixelForest:
         """Learn from the known pixels of some blocks; nothing happens with fewer than two classes."""
         usable = [block for block in blocks if block.marked_at]
         picked = [usable[i] for i in rng.permutation(len(usable))[:_MAX_BLOCKS]]
-        known = [_by_class(block) for block in picked]
+        known = [by_class(np.where(block.held_out, 0, block.knowledge.certain)) for block in picked]
         total = sum(len(at) for each in known for at in each.values())
         if not total:
             return
@@ -73,17 +73,17 @@ class PixelForest:
         self._grow()
 
     def _rows(
-        self, block: Block, by_class: Mapping[int, NDArray[np.int64]], share: float, rng: np.random.Generator
+        self, block: Block, known: Mapping[int, NDArray[np.int64]], share: float, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Responses at a share of a block's known pixels; those of an unchanged block are kept from the last time."""
-        known = sum(len(at) for at in by_class.values())
+        count = sum(len(at) for at in known.values())
         kept = self._kept.get(key_of(block.place))
-        if kept is not None and kept[0] == block.revision and kept[1] == known:
+        if kept is not None and kept[0] == block.revision and kept[1] == count:
             return kept[2], kept[3]
-        taken = [rng.choice(at, int(np.ceil(share * len(at))), replace=False) for at in by_class.values()]
-        classes = [np.full(len(at), c, np.uint8) for at, c in zip(taken, by_class, strict=True)]
+        taken = [rng.choice(at, int(np.ceil(share * len(at))), replace=False) for at in known.values()]
+        classes = [np.full(len(at), c, np.uint8) for at, c in zip(taken, known, strict=True)]
         rows = self._responses(block.pixels)[np.concatenate(taken)], np.concatenate(classes)
-        self._kept[key_of(block.place)] = (block.revision, known, *rows)
+        self._kept[key_of(block.place)] = (block.revision, count, *rows)
         return rows
 
     def save(self) -> dict[str, Tensor]:
@@ -141,9 +141,3 @@ class PixelForest:
         image = torch.from_numpy(np.ascontiguousarray(pixels))[None]
         responses = torch.cat([image, self._bank(image)], 1)[0].flatten(1).T.contiguous().numpy()
         return np.asarray(responses)
-
-
-def _by_class(block: Block) -> dict[int, NDArray[np.int64]]:
-    """Flat indices of the pixels whose class is known, painted or not; held-out ones are left out."""
-    certain = np.where(block.held_out, 0, block.knowledge.certain)
-    return {int(c): np.flatnonzero(certain == c) for c in np.unique(certain) if c}

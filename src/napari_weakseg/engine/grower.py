@@ -2,7 +2,8 @@
 
 Growth is judged by the best that there is: exact marks that were held out (the guard), else the edges of the image,
 where an early forest that sees the looks of pixels only agrees with them. Where neither can judge, growth is kept
-short and asks for more certainty (METHODS of Ke et al., arXiv:2005.13053, leave the stop open; this one is ours).
+short and asks for more certainty. The stopping rule of Ke et al. (arXiv:2005.13053) could not be verified; this is
+ours.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -117,7 +118,7 @@ class Grower:
         return image is not None and everything_marked(block, image.annotations, self._project.classes)
 
     def _bound(self, block: Block) -> Outline | None:
-        """Outlines that no object of a block may leave; None where exact marks judge, or the edges tell nothing."""
+        """Outlines that no object of a block may leave; None where the edges tell nothing."""
         return block.outline if self._outline_weight else None
 
     def _rounds(self, block: Block) -> int:
@@ -126,17 +127,18 @@ class Grower:
             return min(self.safe, rounds)
         return rounds if self._bound(block) is not None else min(_BLIND_ROUNDS, rounds)
 
-    def _rules(self, block: Block) -> GrowthRules:
-        tau = self._config.tau
-        if self.safe is None and self._bound(block) is None:
-            tau = max(tau, _BLIND_TAU)
+    def _tau(self, block: Block) -> float:
+        judged = self.safe is not None or self._bound(block) is not None
+        return self._config.tau if judged else max(self._config.tau, _BLIND_TAU)
+
+    def _rules(self, block: Block, tau: float) -> GrowthRules:
         return rules_for(block, rounds=self._config.rounds, mode=self._config.growth, tau=tau)
 
     def _guard(self, says: Says) -> None:
         """Find out on held-out exact marks how many rounds stay precise; what grew further starts again."""
         for block in self._store.blocks:
             if block.exact and block.held_out.any():
-                rules = rules_for(block, rounds=self._config.rounds, mode=self._config.growth, tau=self._config.tau)
+                rules = self._rules(block, self._config.tau)
                 safe = safe_rounds(block, says(block.pixels)[0], rules, self._config.rounds, self._rng)
                 if safe is not None:
                     self.safe = safe
@@ -151,7 +153,7 @@ class Grower:
         probabilities, separation = says(block.pixels)
         taught = any(len(b.knowledge.seed_class) > 2 for b in self._store.blocks)
         bound = self._bound(block)
-        grow_block(block, probabilities, separation if taught else None, self._rules(block), bound)
+        grow_block(block, probabilities, separation if taught else None, self._rules(block, self._tau(block)), bound)
         take_claims(
             block,
             probabilities,
