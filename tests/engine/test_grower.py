@@ -146,3 +146,31 @@ def test_what_growth_found_out_is_saved(make_project: MakeProject) -> None:
     other, _ = grower_of(make_project())
     other.restore(grower.save())
     assert (other.safe, other.trust) == (2, 0.25)
+
+
+def test_exact_marks_show_how_boldly_growth_may_go(make_project: MakeProject) -> None:
+    """A network that is hardly sure, but right, may grow objects where a guard saw it to be right."""
+    truth = discs()
+
+    def right(probability: float) -> Callable[[Any], tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        def answer(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            p = np.where(truth, probability, 1 - probability).astype(np.float32)
+            return np.stack([1 - p, p]), np.zeros(truth.shape, np.float32)
+
+        return answer
+
+    project = make_project()
+    for name in ("b", "c", "d"):  # part of the third is held back
+        exact = project.add_image(truth.astype(np.float32), name=name, axes="YX")
+        exact.paint((1 + truth).astype(np.uint8))
+        exact.paint_objects("nucleus", ndimage.label(truth)[0])
+        exact.coverage(None, "exact")
+    grower, store = grower_of(project)
+    (rough,) = grower.blocks
+    for step in range(60, 120):
+        grower.step(step, right(0.65))
+    assert grower.safe == TrainConfig().rounds
+    assert grower.tau < 0.65 < TrainConfig().tau
+    assert rough.growth is not None
+    marked = truth & ~(np.mgrid[:SIDE, :SIDE].min(0) >= 32)
+    assert ((rough.growth.ids > 0) == marked).all()

@@ -29,7 +29,7 @@ class TrainConfig(BaseModel):
     rounds : int
         Rounds of growth at most.
     tau : float
-        Least probability at which an object grows over a pixel.
+        Least probability at which an object grows over a pixel, unless exact marks show that less will do.
     outline_weight : float
         Weight of outlines taken from the image's edges, where these are trusted fully; 0 leaves them out.
     forest : bool
@@ -51,7 +51,7 @@ class TrainConfig(BaseModel):
     ema: float = Field(default=0.99, ge=0, lt=1)
     orientation: Literal["any", "fixed"] = "any"
     growth: Literal["monotone", "regrow", "off"] = "monotone"
-    rounds: int = Field(default=3, ge=0)
+    rounds: int = Field(default=5, ge=0)
     tau: float = Field(default=0.85, gt=0, lt=1)
     outline_weight: float = Field(default=1.0, ge=0, le=1)
     forest: bool = True

@@ -1,9 +1,9 @@
 """Decides which blobs grow when and how far, and what is claimed of their surroundings.
 
-Growth is judged by the best that there is: exact marks that were held out (the guard), else the edges of the image,
-where an early forest that sees the looks of pixels only agrees with them. Where neither can judge, growth is kept
-short and asks for more certainty. The stopping rule of Ke et al. (arXiv:2005.13053) could not be verified; this is
-ours.
+Growth is judged by the best that there is: exact marks that were held out (the guard: it finds out how boldly and for
+how many rounds growth stays precise), else the edges of the image, where an early forest that sees the looks of pixels
+only agrees with them (no object leaves its outline). Where neither can judge, growth is kept short and asks for more
+certainty. The stopping rule of Ke et al. (arXiv:2005.13053) could not be verified; this is ours.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +40,8 @@ _EVERY = 4  # steps between two growing blocks
 _GUARD_EVERY = 60  # steps between two looks at how precise growth is
 _BLOCKS = 48  # that grow during training
 _BLIND_ROUNDS, _BLIND_TAU = 2, 0.9
+_BOLD_TAUS, _BOLD_PRECISION = (0.5, 0.6, 0.7), 0.95  # tried by the guard before the cautious one, boldest first
+_PRECISION = 0.9
 _JUDGED = 8  # blocks that outlines are judged on
 _AGREEMENT = (0.65, 0.8)  # agreement of outlines and forest at which trust begins and is full
 
@@ -58,6 +60,8 @@ class Grower:
     ----------
     safe : int or None
         Rounds that stayed precise on held-out exact marks; None where there are none to tell.
+    tau : float
+        Least probability that these rounds were taken with.
     trust : float
         In outlines by the edges of the images, 0 to 1.
     """
@@ -65,6 +69,7 @@ class Grower:
     def __init__(self, project: Project, config: TrainConfig, store: BlockStore, rng: np.random.Generator) -> None:
         self._project, self._config, self._store, self._rng = project, config, store, rng
         self.safe: int | None = None
+        self.tau = config.tau
         self.trust = 1.0
 
     @property
@@ -103,11 +108,11 @@ class Grower:
 
     def save(self) -> dict[str, Any]:
         """Give what growth has found out, as JSON."""
-        return {"safe_rounds": self.safe, "outline_trust": self.trust}
+        return {"safe_rounds": self.safe, "tau": self.tau, "outline_trust": self.trust}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what `save` gave."""
-        self.safe, self.trust = state["safe_rounds"], float(state["outline_trust"])
+        self.safe, self.tau, self.trust = state["safe_rounds"], float(state["tau"]), float(state["outline_trust"])
 
     @property
     def _outline_weight(self) -> float:
@@ -118,8 +123,8 @@ class Grower:
         return image is not None and everything_marked(block, image.annotations, self._project.classes)
 
     def _bound(self, block: Block) -> Outline | None:
-        """Outlines that no object of a block may leave; None where the edges tell nothing."""
-        return block.outline if self._outline_weight else None
+        """Outlines that no object of a block may leave; None where a guard judges or the edges tell nothing."""
+        return block.outline if self.safe is None and self._outline_weight else None
 
     def _rounds(self, block: Block) -> int:
         rounds = self._config.rounds
@@ -128,26 +133,37 @@ class Grower:
         return rounds if self._bound(block) is not None else min(_BLIND_ROUNDS, rounds)
 
     def _tau(self, block: Block) -> float:
-        judged = self.safe is not None or self._bound(block) is not None
-        return self._config.tau if judged else max(self._config.tau, _BLIND_TAU)
+        if self.safe is not None:
+            return self.tau
+        return self._config.tau if self._bound(block) is not None else max(self._config.tau, _BLIND_TAU)
 
     def _rules(self, block: Block, tau: float) -> GrowthRules:
-        return rules_for(block, rounds=self._config.rounds, mode=self._config.growth, tau=tau)
+        return rules_for(block, mode=self._config.growth, tau=tau)
 
     def _guard(self, says: Says) -> None:
-        """Find out on held-out exact marks how many rounds stay precise; what grew further starts again."""
+        """Find out on held-out exact marks how boldly growth may go; what grew for too long starts again."""
         for block in self._store.blocks:
-            if block.exact and block.held_out.any():
-                rules = self._rules(block, self._config.tau)
-                safe = safe_rounds(block, says(block.pixels)[0], rules, self._config.rounds, self._rng)
-                if safe is not None:
-                    self.safe = safe
-                    break
+            if block.exact and block.held_out.any() and self._guarded_by(block, says):
+                break
         if self.safe is None:
             return
         for block in self.blocks:
             if block.growth is not None and block.growth.round > self.safe:
                 block.growth = GrowthState.start(block.knowledge.seeds, block.knowledge.seed_class)
+
+    def _guarded_by(self, block: Block, says: Says) -> bool:
+        """Take the boldest growth that stays precise for all rounds, else the cautious one for as long as it does."""
+        probabilities = says(block.pixels)[0]
+        rounds, cautious = self._config.rounds, self._config.tau
+        for tau in (*(t for t in _BOLD_TAUS if t < cautious), cautious):
+            precision = _BOLD_PRECISION if tau < cautious else _PRECISION
+            safe = safe_rounds(block, probabilities, self._rules(block, tau), rounds, precision, self._rng)
+            if safe is None:
+                return False
+            self.safe, self.tau = safe, tau
+            if safe == rounds:
+                break
+        return True
 
     def _grow(self, block: Block, says: Says) -> None:
         probabilities, separation = says(block.pixels)
@@ -158,5 +174,5 @@ class Grower:
             block,
             probabilities,
             everywhere=self._everywhere(block),
-            outline_weight=self._outline_weight if bound is not None else 0.0,
+            outline_weight=self._outline_weight,
         )

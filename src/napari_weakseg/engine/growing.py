@@ -38,16 +38,16 @@ _COMPARED = 8192  # pixels of a block that two guesses are compared on
 _RING_PX = 4.0  # how far around a marked object its surroundings are taken for background, others may be unmarked
 
 
-def rules_for(block: Block, *, rounds: int, mode: str, tau: float) -> GrowthRules:
-    """Step so far in a round that a blob of a quarter of its object reaches the border in all rounds together.
+def rules_for(block: Block, *, mode: str, tau: float) -> GrowthRules:
+    """Step so far that a blob of a quarter of its object reaches the border in two rounds, in four if it lies aside.
 
-    The radius of such a blob is half of its object's, so it has its own radius to go (twice that if it lies aside).
+    The radius of such a blob is half of its object's, so it has its own radius to go.
     """
     areas = np.bincount(block.knowledge.seeds.ravel())[1:]
     ndim = block.knowledge.seeds.ndim
     volume = float(np.median(areas[areas > 0])) if (areas > 0).any() else 1.0
     radius = (volume / np.pi) ** 0.5 if ndim == 2 else (volume * 0.75 / np.pi) ** (1 / 3)
-    step = max(2.0, 1.5 * radius / max(1, rounds))
+    step = max(2.0, 0.5 * radius)
     return GrowthRules(
         radius_px=(step,) * ndim,
         tau=tau,
@@ -71,9 +71,14 @@ def grow_block(
 
 
 def safe_rounds(
-    block: Block, probabilities: NDArray[np.float32], rules: GrowthRules, rounds: int, rng: np.random.Generator
+    block: Block,
+    probabilities: NDArray[np.float32],
+    rules: GrowthRules,
+    rounds: int,
+    precision: float,
+    rng: np.random.Generator,
 ) -> int | None:
-    """Count the rounds that growth would stay precise for on the held-out part of an exact block.
+    """Count the rounds that growth would stay as precise as asked for on the held-out part of an exact block.
 
     None where that part holds no object.
     """
@@ -87,7 +92,7 @@ def safe_rounds(
     ids = exact.reshape(block.knowledge.seeds[crop].shape).astype(np.int32) + np.int32(found[0] != 0)
     classes = block.knowledge.seed_class[found if found[0] == 0 else np.append(0, found)]
     evidence = Evidence(probabilities[(slice(None), *crop)], block.knowledge.allowed[crop])
-    return simulate_growth_guard(ids, classes, evidence, rules, rounds=rounds, rng=rng).safe_rounds()
+    return simulate_growth_guard(ids, classes, evidence, rules, rounds=rounds, rng=rng).safe_rounds(precision)
 
 
 def take_claims(
