@@ -165,7 +165,7 @@ def test_exact_marks_show_how_boldly_growth_may_go(make_project: MakeProject) ->
         exact.paint((1 + truth).astype(np.uint8))
         exact.paint_objects("nucleus", ndimage.label(truth)[0])
         exact.coverage(None, "exact")
-    grower, store = grower_of(project)
+    grower, _ = grower_of(project)
     (rough,) = grower.blocks
     for step in range(60, 120):
         grower.step(step, right(0.65))

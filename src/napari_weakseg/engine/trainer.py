@@ -47,7 +47,7 @@ _FIRST_BLOCKS, _FIRST_PIXELS = 24, 3_000_000  # read before the first step at mo
 _WARM_UP = 20  # steps until the full step size
 _HALVED_AT = 200  # step at which the step size has halved
 _LEAST_STEP = 0.1
-_FOREST_HALF, _FOREST_FADE = 100.0, 35.0  # step at which the forest counts half, and how gently its share falls
+_FOREST_STEPS = 38.0  # for each class, until the forest counts half: to tell more classes apart takes more steps
 _FOREST_LEAST = 0.03
 _QUALITY_EVERY = 50  # steps
 _JUDGES = 4  # blocks that held-out quality is taken from
@@ -349,7 +349,8 @@ class Trainer:
 
     def _forest_share(self) -> float:
         """Share of the early forest in the prediction."""
-        return float(expit((_FOREST_HALF - self.steps) / _FOREST_FADE)) if self._config.forest else 0.0
+        half = _FOREST_STEPS * len(self._classes)
+        return float(expit(3 * (1 - self.steps / half))) if self._config.forest else 0.0
 
     def _forest_counts(self) -> bool:
         return self._forest_share() > _FOREST_LEAST
