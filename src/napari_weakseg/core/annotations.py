@@ -14,6 +14,9 @@ from napari_weakseg.core.regions import Region, intersection, region_of, shape_o
 Coverage = Literal["some", "all objects", "exact"]
 COVERAGE: tuple[Coverage, ...] = get_args(Coverage)
 SOME, ALL_OBJECTS, EXACT = range(3)
+Trust = Literal["sure", "rough", "imported", "machine"]
+"""Whether a mask is known to be right, or only claims to be: drawn roughly, taken over from elsewhere, or predicted."""
+CLAIMS: tuple[Trust, ...] = get_args(Trust)[1:]
 
 
 class LabelArray(Protocol):
@@ -74,10 +77,12 @@ class Annotations:
         Class id → present (True) or absent (False); unknown classes are left out.
     rules : tuple of CoverageRule
         Later ones win where they overlap.
+    claims : mapping of str to LabelArray, uint8
+        Trust → class ids of masks that may be wrong, 0 = nothing claimed; only those that were given.
 
     Notes
     -----
-    Boxes, tags and rules are a snapshot. `labels` and `objects` of a project's image are live: they read what
+    Boxes, tags and rules are a snapshot. `labels`, `objects` and `claims` of a project's image are live: they read what
     is painted at the moment of the call, one consistent region at a time.
     """
 
@@ -87,6 +92,7 @@ class Annotations:
     boxes: tuple[Box, ...] = ()
     tags: Mapping[int, bool] = field(default_factory=lambda: MappingProxyType({}))
     rules: tuple[CoverageRule, ...] = ()
+    claims: Mapping[Trust, LabelArray] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
     def empty(cls, label_shape: Sequence[int]) -> "Annotations":
@@ -96,9 +102,11 @@ class Annotations:
 
     def painted_region(self) -> list[Region]:
         """Chunk-aligned regions that hold any painted pixel, in C order; no pixel outside them is painted."""
-        if isinstance(self.labels, ChunkedArray):
-            return [self.labels.region(key) for key in self.labels.keys]
-        return [whole(self.label_shape)] if np.any(self.labels[...]) else []
+        return _occupied(self.labels)
+
+    def claimed_region(self) -> list[Region]:
+        """As `painted_region`, of the masks that may be wrong."""
+        return [region for labels in self.claims.values() for region in _occupied(labels)]
 
     def painted_counts(self, region: Region | None = None) -> dict[int, int]:
         """Count the painted pixels of each class that occurs, in a region or in the whole image."""
@@ -112,6 +120,8 @@ class Annotations:
     def used_classes(self) -> set[int]:
         """Ids of the classes that any paint, box, tag or coverage names."""
         named = {box.class_id for box in self.boxes} | {rule.class_id for rule in self.rules}
+        claimed = (labels[place] for labels in self.claims.values() for place in _occupied(labels))
+        named |= {int(c) for labels in claimed for c in np.unique(labels) if c}
         return {*self.painted_counts(), *self.tags, *(c for c in named if c is not None)}
 
     def coverage_of(self, class_id: int, region: Region | None = None) -> Coverage | None:
@@ -149,3 +159,9 @@ class Annotations:
                 if common is not None:
                     kinds[shifted(common, start_of(region))] = COVERAGE.index(rule.kind)
         return kinds
+
+
+def _occupied(labels: LabelArray) -> list[Region]:
+    if isinstance(labels, ChunkedArray):
+        return [labels.region(key) for key in labels.keys]
+    return [whole(labels.shape)] if np.any(labels[...]) else []

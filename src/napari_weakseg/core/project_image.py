@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from napari_weakseg.core.annotations import COVERAGE, Annotations, Box, Coverage, CoverageRule
+from napari_weakseg.core.annotations import CLAIMS, COVERAGE, Annotations, Box, Coverage, CoverageRule, Trust
 from napari_weakseg.core.checks import (
     Place,
     check_class_ids,
@@ -67,6 +67,9 @@ class ProjectImage:
         self.label_axes = record.label_axes
         self.label_shape = record.label_shape
         self.revision = 0
+        self._claims: dict[Trust, Paint] = {
+            trust: self._opened_claims(trust) for trust in CLAIMS if (self._folder / "claims" / trust).is_dir()
+        }
         if source is not None:
             _ = self._paint  # makes its files now, so that a disk that is full later loses no stroke
 
@@ -101,7 +104,10 @@ class ProjectImage:
         """All annotations; boxes, tags and rules as they are now, labels and objects live."""
         with self._lock:
             marks, paint = self._marks, self._paint
-            return Annotations(self.label_shape, paint.labels, paint.objects, marks.boxes, marks.tags, marks.rules)
+            claims = {trust: store.labels for trust, store in self._claims.items()}
+            return Annotations(
+                self.label_shape, paint.labels, paint.objects, marks.boxes, marks.tags, marks.rules, claims
+            )
 
     @property
     def recent(self) -> list[Region]:
@@ -129,7 +135,7 @@ class ProjectImage:
             )
         return tuple(slice(i, i + 1) for i in frame) + tuple(slice(0, n) for n in self.label_shape[len(counts) :])
 
-    def paint(self, labels: Any, *, start: Sequence[int] | None = None) -> None:
+    def paint(self, labels: Any, *, start: Sequence[int] | None = None, trust: Trust = "sure") -> None:
         """Replace the painted labels of the whole image, or of a block of it.
 
         Parameters
@@ -138,6 +144,10 @@ class ProjectImage:
             Class ids, 0 = not annotated; of `label_shape`, or a block of any size that lies at `start`.
         start : sequence of int, optional
             First pixel of the block along the label axes.
+        trust : {"sure", "rough", "imported", "machine"}
+            "sure": what the labels say is so. The others are kept apart from it, one mask of each kind for an image:
+            they may be wrong, so that training weighs each of their objects by how well it agrees with what is sure,
+            and never lets one overrule it.
 
         Notes
         -----
@@ -153,7 +163,7 @@ class ProjectImage:
         block, region = self._placed(labels, start, what="labels")
         check_class_ids(block, region, self._project.classes, name=self.name)
         with self._changing():
-            self._paint.put_labels(block, region)
+            self._store(trust).put_labels(block, region)
 
     def paint_objects(self, class_: str | int, ids: Any, *, start: Sequence[int] | None = None) -> None:
         """Paint objects of one class that are told apart by their ids.
@@ -275,15 +285,15 @@ class ProjectImage:
             If the disk still refuses.
         """
         with self._lock:
-            if self._paint_if_used is not None:
-                self._paint_if_used.flush()
+            for paint in self._used_paint():
+                paint.flush()
             if self._marks.unsaved:
                 self._marks.write()
 
     @property
     def unsaved(self) -> bool:
         """Whether something is in memory only, because the disk refused."""
-        return self._marks.unsaved or (self._paint_if_used is not None and self._paint_if_used.unsaved)
+        return self._marks.unsaved or any(paint.unsaved for paint in self._used_paint())
 
     @property
     def _paint(self) -> Paint:
@@ -293,6 +303,23 @@ class ProjectImage:
                 note = self._project._note
                 self._paint_if_used = Paint(self._folder, self.label_shape, self._lock, on_note=note)
             return self._paint_if_used
+
+    def _store(self, trust: Trust) -> Paint:
+        """Give what holds masks of this trust, made at first use."""
+        if trust == "sure":
+            return self._paint
+        if trust not in CLAIMS:
+            kinds = ", ".join(f"“{kind}”" for kind in ("sure", *CLAIMS))
+            raise AnnotationError(f"“{trust}” is no kind of trust.", f"Use one of {kinds}.")
+        if trust not in self._claims:
+            self._claims[trust] = self._opened_claims(trust)
+        return self._claims[trust]
+
+    def _opened_claims(self, trust: Trust) -> Paint:
+        return Paint(self._folder / "claims" / trust, self.label_shape, self._lock, on_note=self._project._note)
+
+    def _used_paint(self) -> list[Paint]:
+        return [*([self._paint_if_used] if self._paint_if_used else []), *self._claims.values()]
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -305,8 +332,8 @@ class ProjectImage:
                 self.revision += self._state() != before
 
     def _state(self) -> tuple[object, ...]:
-        marks, paint = self._marks, self._paint_if_used
-        return paint.revision if paint else 0, marks.boxes, marks.tags, marks.rules
+        marks, painted = self._marks, sum(paint.revision for paint in self._used_paint())
+        return painted, marks.boxes, marks.tags, marks.rules
 
     def _placed(self, values: Any, start: Sequence[int] | None, *, what: str) -> tuple[NDArray[Any], Region]:
         array = whole_numbers(values, what=what, name=self.name)
