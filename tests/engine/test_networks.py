@@ -74,3 +74,34 @@ def test_fixing_the_scale_makes_inputs_even() -> None:
 
 def test_sizes_are_rounded_up() -> None:
     assert padded_size((1, 16, 17), 16) == (16, 16, 32)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_every_optional_head_says_something_and_learns(ndim: int) -> None:
+    side = 32
+    model = UNet(ndim, 1, 3, width=8, heads=("levels", "tags", "decoder"))
+    out = model(torch.randn(2, 1, *[side] * ndim))
+    assert [level.shape[1:] for level in out.levels] == [(3, *[side // n] * ndim) for n in (16, 8, 4, 2, 1)]
+    assert out.class_maps is not None
+    assert out.class_maps.shape == (2, 3, *[side // 16] * ndim)
+    assert out.second is not None
+    assert out.second.shape == out.logits.shape
+    parts = [out.logits, out.approximation, out.separation, *out.levels, out.class_maps, out.second]
+    torch.stack([part.square().mean() for part in parts]).sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+@torch.no_grad()
+def test_a_second_network_is_another_one_and_takes_new_classes_too() -> None:
+    model, image = UNet(2, 1, 2, width=8, heads=("network", "levels", "tags")).eval(), torch.randn(1, 1, 32, 32)
+    model.standardise([image[0] * 3 + 5])
+    before, after = model(image), with_classes(model, 4)(image)
+    assert before.second is not None
+    assert after.second is not None
+    assert not torch.equal(before.second, before.logits)
+    assert torch.equal(after.second[:, :2], before.second)
+    assert torch.equal(after.levels[0][:, :2], before.levels[0])
+    assert after.class_maps is not None
+    assert after.class_maps.shape[1] == 4
+    assert model.twin is not None
+    assert model.twin.centre.item() == pytest.approx(model.centre.item())

@@ -3,6 +3,7 @@
 import hashlib
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from napari_weakseg.core.project import Project
 from napari_weakseg.engine import device as devices
 from napari_weakseg.engine import grower
 from napari_weakseg.engine import trainer as training
+from napari_weakseg.engine.losses import decode
+from napari_weakseg.engine.networks import Outputs
+from napari_weakseg.engine.objective import objective
 from napari_weakseg.engine.trainer import Trainer
 from napari_weakseg.session import Session
 
@@ -197,11 +201,13 @@ def test_contradictions_are_counted_and_teach_nothing(make_project: MakeProject,
     clash = (batch.fields["allowed"] == 0) & batch.fields["painted"]
     assert clash.any()
     logits = torch.zeros(2, 2, 32, 32, requires_grad=True)
-    allowed = training.decode(batch.fields["allowed"], 2)
+    allowed = decode(batch.fields["allowed"], 2)
     claims = {**batch.fields, "claim": torch.full_like(batch.fields["claim"], 2)}
     claims["claim_weight"] = torch.full_like(claims["claim_weight"], 255)
-    loss = training.set_loss(logits, allowed, batch.fields["painted"]) + training.decidable_dice(logits, allowed)
-    (loss + trainer._claim_loss(logits, allowed, claims)).backward()
+    _, given = trainer._given(batch)
+    out = Outputs(logits, torch.zeros(2, 3, 32, 32), torch.zeros(2, 1, 32, 32), ())
+    terms = objective(TrainConfig(), out, replace(given, allowed=allowed, fields=claims))
+    torch.stack(list(terms.values())).sum().backward()
     assert logits.grad is not None
     assert not logits.grad.abs().sum(1)[clash].any()
     assert logits.grad.abs().sum() > 0

@@ -32,7 +32,9 @@ def test_the_closed_form_equals_autograd(shape: tuple[int, ...], kind: str) -> N
     target = F.one_hot(labels, K).movedim(-1, 1).double()
     if kind == "set":  # what the set loss pulls to: the prediction, restricted to two of the classes
         target, _ = project(p, (torch.arange(K) != 2).view(1, K, *[1] * len(shape)).expand_as(p))
-    weight = torch.rand(2, *shape, generator=rng(2), dtype=torch.float64) if kind == "weighted" else torch.ones(2, *shape)
+    weight = (
+        torch.rand(2, *shape, generator=rng(2), dtype=torch.float64) if kind == "weighted" else torch.ones(2, *shape)
+    )
     group = torch.randint(-1, 3, (2, *shape), generator=rng(3))
     found = last_layer_gradient(f, p, target, weight, group, 4)
     for g in range(4):

@@ -36,8 +36,36 @@ class TrainConfig(BaseModel):
         Whether a pixel forest answers in the first seconds.
     weighting : {"violation", "balanced", "plain"}
         How the set loss is spread over the known pixels.
-    dice_weight, claim_weight, approximation_weight, separation_weight, consistency_weight : float
-        Weights of the terms beside the set loss; 0 leaves a term out.
+    dice_weight, claim_weight, approximation_weight, separation_weight : float
+        Weights of terms beside the set loss: overlap, grown masks, how the partial masks look, borders between touching
+        objects; 0 leaves a term out.
+    rough_weight : float
+        Weight of masks that were given as rough, imported or machine-made.
+    trust : bool
+        Whether each of their objects has a weight that is learned; else all count half.
+    multiscale_weight : float
+        Weight of the deep supervision of the decoder levels.
+    level_targets : {"pooled", "nearest"}
+        What a coarse pixel is taught: every class in its window, or the class of one pixel of it.
+    bag_weight : float
+        Weight of what boxes and tags say: every line across a box meets its object, a class that is present is seen.
+    tag_weight : float
+        Weight of a classifier of whole patches, taught by tags.
+    consistency_weight : float
+        Weight of the pseudo-labels of the averaged teacher.
+    confidence : float
+        From which the teacher is believed.
+    class_confidence : bool
+        Whether less will do for classes that it is less sure of.
+    second : {"off", "decoder", "network"}
+        What gives a second opinion, for co-regularisation.
+    second_weight : float
+        Weight of what the two teach each other on mixed patches.
+    presence : {"set", "base", "or", "plus"}
+        How classes are treated that nobody looked for in an image: by the set loss, or by presence masking as
+        published.
+    presence_dice : {"none", "soft", "log"}
+        Dice loss beside published presence masking.
     intensity : float
         Strength of the augmentation of grey values, 0 to 1.
     """
@@ -60,5 +88,17 @@ class TrainConfig(BaseModel):
     claim_weight: float = Field(default=0.5, ge=0)
     approximation_weight: float = Field(default=0.1, ge=0)
     separation_weight: float = Field(default=0.1, ge=0)
+    rough_weight: float = Field(default=0.5, ge=0)
+    trust: bool = True
+    multiscale_weight: float = Field(default=0.0, ge=0)
+    level_targets: Literal["pooled", "nearest"] = "pooled"
+    bag_weight: float = Field(default=0.1, ge=0)
+    tag_weight: float = Field(default=0.0, ge=0)
     consistency_weight: float = Field(default=0.0, ge=0)
+    confidence: float = Field(default=0.9, ge=0, lt=1)
+    class_confidence: bool = True
+    second: Literal["off", "decoder", "network"] = "off"
+    second_weight: float = Field(default=1.0, ge=0)
+    presence: Literal["set", "base", "or", "plus"] = "set"
+    presence_dice: Literal["none", "soft", "log"] = "log"
     intensity: float = Field(default=0.2, ge=0, le=1)

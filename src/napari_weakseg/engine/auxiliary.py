@@ -4,15 +4,16 @@ Symbols and promises as in `losses`: static shapes, no wait for the device, a te
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_weakseg.engine.losses import full_precision, weighted_mean
+from napari_weakseg.engine.losses import full_precision, set_loss, weighted_mean
 from napari_weakseg.engine.targets import IGNORE
 
-__all__ = ["IGNORE", "approximation_loss", "multiscale_loss", "separation_loss", "tri_pool"]
+__all__ = ["IGNORE", "approximation_loss", "level_loss", "multiscale_loss", "separation_loss", "tri_pool"]
 
 
 def approximation_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -116,4 +117,29 @@ def multiscale_loss(logits: Sequence[Tensor], allowed: Tensor) -> Tensor:
         z = full_precision(level)
         nll = F.binary_cross_entropy_with_logits(z, present.to(z.dtype), reduction="none")
         terms.append(weighted_mean(nll, weight.to(z.dtype)))
+    return torch.stack(terms).sum()
+
+
+def level_loss(logits: Sequence[Tensor], allowed: Tensor, targets: Literal["pooled", "nearest"]) -> Tensor:
+    """Deep supervision of the decoder levels.
+
+    Parameters
+    ----------
+    logits : sequence of float Tensor, (N, K, *S / window)
+    allowed : bool Tensor, (N, K, *S)
+    targets : {"pooled", "nearest"}
+        "pooled": every class that is in a window, by `multiscale_loss`. "nearest": the class of one of its pixels, as
+        is usual and as Reiß et al. compare theirs with.
+
+    Returns
+    -------
+    Tensor, ()
+    """
+    if targets == "pooled":
+        return multiscale_loss(logits, allowed)
+    terms = []
+    for level in logits:
+        steps = [full // coarse for full, coarse in zip(allowed.shape[2:], level.shape[2:], strict=True)]
+        near = allowed[(slice(None), slice(None), *(slice(step // 2, None, step) for step in steps))]
+        terms.append(set_loss(level, near, near[:, 0], weighting="plain"))
     return torch.stack(terms).sum()

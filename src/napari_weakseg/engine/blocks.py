@@ -17,6 +17,7 @@ from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.regions import Region, intersection, shape_of
 from napari_weakseg.engine.growth import GrowthState
 from napari_weakseg.engine.outline import Outline, outline
+from napari_weakseg.engine.rough import Rough, rough_of
 
 __all__ = ["Block", "Place", "by_class", "places", "read", "settle_growth", "update"]
 
@@ -63,6 +64,14 @@ class Block:
         None where there is no blob to grow.
     boxes : list of (class id, start, stop)
         In pixels of the block; may reach beyond it.
+    tags : mapping of int to bool
+        Of the image: class id → present or absent.
+    whole : bool
+        Whether the block is a frame, and the frame all of the image, so that its tags are the image's.
+    annotated : set of int
+        Class ids that are annotated exactly in the whole block.
+    rough : Rough or None
+        Masks of a person that may be wrong.
     claim, claim_weight : uint8 array, (*S)
         Claimed class id (0 = none) and trust in 1/255: grown pixels and background inferred with them.
     approximation : uint8 array, (*S)
@@ -92,6 +101,10 @@ class Block:
     revision: int
     growth: GrowthState | None = None
     boxes: list[tuple[int, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    tags: dict[int, bool] = field(default_factory=dict)
+    whole: bool = False
+    annotated: set[int] = field(default_factory=set)
+    rough: Rough | None = None
     new_draws: int = 0
     exact: bool = False
     allowed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
@@ -109,6 +122,11 @@ class Block:
     def shape(self) -> tuple[int, ...]:
         """*S."""
         return self.knowledge.shape
+
+    @property
+    def hinted(self) -> bool:
+        """Whether something is said that shows no certain pixel: a box, a tag, a mask that may be wrong."""
+        return bool(self.boxes or self.rough is not None or (self.whole and any(self.tags.values())))
 
     def refresh(self) -> None:
         """Index the pixels that training knows, by class, and drop claims that a person has overruled."""
@@ -169,7 +187,7 @@ def read(image: ProjectImage, place: Place, reach_px: dict[int, float]) -> Block
         knowledge.seed_class[knowledge.seeds],
         revision,
     )
-    block.boxes = _boxes_in(image, place)
+    _take_hints(block, image)
     if knowledge.seeds.any():
         block.growth = GrowthState.start(knowledge.seeds, knowledge.seed_class)
     block.refresh()
@@ -181,7 +199,7 @@ def update(block: Block, image: ProjectImage, reach_px: dict[int, float]) -> Non
     block.revision = image.revision
     block.knowledge = image.knowledge(block.place.frame, region=block.place.region, reach_px=reach_px)
     block.interfaces = interfaces_of(block.knowledge)
-    block.boxes = _boxes_in(image, block.place)
+    _take_hints(block, image)
     block.held_out &= block.knowledge.painted | block.knowledge.complete
     settle_growth(block)
     block.refresh()
@@ -223,13 +241,24 @@ def interfaces_of(knowledge: Knowledge) -> NDArray[np.uint8]:
 def _marks_by_frame(image: ProjectImage, ndim: int) -> dict[tuple[int, ...], list[Region]]:
     """Spatial regions that hold marks, frame by frame."""
     annotations = image.annotations
-    marks = [*annotations.painted_region(), *(box.region for box in annotations.boxes)]
+    marks = [*annotations.painted_region(), *annotations.claimed_region(), *(box.region for box in annotations.boxes)]
     marks += [rule.region(image.label_shape) for rule in annotations.rules if rule.kind == "exact"]
     found: dict[tuple[int, ...], list[Region]] = {}
     for mark in marks:
         for frame in product(*(range(s.start, s.stop) for s in mark[:-ndim])):
             found.setdefault(frame, []).append(mark[-ndim:])
     return dict(sorted(found.items()))
+
+
+def _take_hints(block: Block, image: ProjectImage) -> None:
+    annotations = image.annotations
+    block.boxes = _boxes_in(image, block.place)
+    block.tags = dict(annotations.tags)
+    block.whole = block.shape == tuple(size for size in image.label_shape if size > 1)
+    region = image.frame_region(block.place.frame)[: -len(block.place.region)] + block.place.region
+    classes = range(1, block.knowledge.full.bit_length())
+    block.annotated = {c for c in classes if annotations.coverage_of(c, region) == "exact"}
+    block.rough = rough_of(annotations, block.place)
 
 
 def _boxes_in(image: ProjectImage, place: Place) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:

@@ -13,7 +13,7 @@ and conflicts (none allowed), add exactly 0 to every loss and gradient here.
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = [
     "Weighting",
@@ -22,6 +22,7 @@ __all__ = [
     "decode",
     "full_precision",
     "known_pixels",
+    "one_hot",
     "project",
     "set_loss",
     "set_nll",
@@ -49,6 +50,22 @@ def decode(allowed_bits: Tensor, n_classes: int) -> Tensor:
     bits = torch.arange(1, n_classes + 1, device=allowed_bits.device, dtype=allowed_bits.dtype)
     bits = bits.view(1, -1, *[1] * (allowed_bits.ndim - 1))
     return (allowed_bits.unsqueeze(1) >> bits).bitwise_and(1).bool()
+
+
+def one_hot(labels: Tensor, n_classes: int) -> Tensor:
+    """Spread class ids over a class axis; id 0, no class, looks like id 1 and must not be counted.
+
+    Parameters
+    ----------
+    labels : int Tensor, (N, *S)
+    n_classes : int
+        K.
+
+    Returns
+    -------
+    float32 Tensor, (N, K, *S)
+    """
+    return nn.functional.one_hot((labels.long() - 1).clamp_min(0), n_classes).movedim(-1, 1).float()
 
 
 def project(q: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_weakseg.core.knowledge import INTERFACE_UNKNOWN
+from napari_weakseg.core.regions import Region
 from napari_weakseg.engine.auxiliary import IGNORE
 from napari_weakseg.engine.blocks import Block
 
@@ -16,7 +17,8 @@ __all__ = ["Batch", "Sampler"]
 
 _NEW_WEIGHT = 4.0  # how much likelier a block is while its latest strokes are new
 _NEW_DRAWS = 12  # and for how many draws
-_FEWEST_WITH_BARE = 4  # smaller batches hold no patch without marks
+_FEWEST_WITH_BARE = 4  # smaller batches hold no patch without marks beside others
+_HINTED, _BARE = 4, 8  # one patch in so many has boxes, tags or rough masks only; one in so many has nothing
 _CENTRED = 0.8  # share of patches that are placed on a marked pixel
 
 
@@ -24,29 +26,49 @@ _CENTRED = 0.8  # share of patches that are placed on a marked pixel
 class Batch:
     """Patches of N blocks: first `exact` ones, then marked, then unmarked ones.
 
+    The last have no certain pixel: some have boxes, tags or masks that may be wrong, others nothing.
+
     Attributes
     ----------
     image : float32 Tensor, (N, C, *S)
     fields : mapping of str to Tensor, (N, *S)
         allowed (int32 bit sets), painted (bool), claim and claim_weight (uint8), interface (uint8),
-        approximation (uint8).
+        approximation (uint8); where some block has masks that may be wrong also rough (uint8) and rough_id (int32).
     exact, unmarked : int
-        How many patches come from exact blocks, and from blocks without marks.
+        How many patches come from exact blocks, and from blocks without a certain pixel.
+    tags : int8 Tensor, (N, K)
+        1 where a class is said to be in the patch, -1 where not, 0 unknown.
+    annotated : bool Tensor, (N, K)
+        Classes that are annotated exactly in the whole patch.
+    boxes : list of (image of the batch, class id, start, stop)
+        In pixels of the patch; may reach beyond it.
     """
 
     image: Tensor
     fields: dict[str, Tensor]
     exact: int
     unmarked: int
+    tags: Tensor
+    annotated: Tensor
+    boxes: list[tuple[int, int, tuple[int, ...], tuple[int, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Patch:
+    arrays: dict[str, NDArray[np.generic]]
+    tags: NDArray[np.int8]
+    annotated: NDArray[np.bool_]
+    boxes: list[tuple[int, tuple[int, ...], tuple[int, ...]]]
 
 
 class Sampler:
     """Draws patches in fixed shares, so that shapes never change within a run.
 
     Half of a batch comes from exact blocks where both exact and partly marked ones exist, so that the many rough
-    marks do not drown the few exact ones; an eighth, but at least one patch in a batch of four or more, comes from
-    blocks without marks. Patches are centred on a marked pixel most of the time, each class
-    being as likely as any other; blocks with new strokes are drawn more often.
+    marks do not drown the few exact ones. In a batch of four or more a quarter, but at least one patch, comes from
+    blocks that have boxes, tags or rough masks only, and an eighth, but at least one, from blocks with nothing. Patches
+    are centred on a marked pixel most of the time, each class being as likely as any other; blocks with new strokes are
+    drawn more often. A block of which only a tag is known is seen as a whole, made smaller: its tag holds for no part.
 
     Parameters
     ----------
@@ -74,16 +96,26 @@ class Sampler:
         exact = [block for block in blocks if block.exact and block.marked_at]
         rough = [block for block in blocks if not block.exact and block.marked_at]
         bare = [block for block in blocks if not block.marked_at]
-        n_bare = min(len(bare), max(1, self.batch // 8)) if self._unmarked and self.batch >= _FEWEST_WITH_BARE else 0
-        if not exact and not rough:
-            n_bare = self.batch
-        n_marked = self.batch - n_bare
+        hinted = [block for block in bare if block.hinted]
+        bare = [block for block in bare if not block.hinted]
+        n_hinted, n_bare = self._weak_shares(hinted, bare) if exact or rough else (self.batch, 0)
+        if not exact and not rough and not hinted:
+            n_hinted, n_bare = 0, self.batch
+        n_marked = self.batch - n_hinted - n_bare
         n_exact = n_marked if not rough else 0
         if exact and rough:
             n_exact = n_marked // 2 if n_marked > 1 else int(self._rng.integers(n_marked + 1))
-        groups = [(exact, n_exact), (rough, n_marked - n_exact), (bare, n_bare)]
+        groups = [(exact, n_exact), (rough, n_marked - n_exact), (hinted, n_hinted), (bare, n_bare)]
         picked = [self._pick(group) for group, n in groups for _ in range(n)]
-        return self._joined([self._patch(block) for block in picked], n_exact, n_bare)
+        claimed = any(block.rough is not None for block in blocks)
+        return _joined([self._patch(block, claimed) for block in picked], n_exact, n_hinted + n_bare)
+
+    def _weak_shares(self, hinted: Sequence[Block], bare: Sequence[Block]) -> tuple[int, int]:
+        """How many patches come from blocks with hints only, and from those with nothing."""
+        if self.batch < _FEWEST_WITH_BARE:
+            return 0, 0
+        n_hinted = max(1, self.batch // _HINTED) if hinted else 0
+        return n_hinted, max(1, self.batch // _BARE) if bare and self._unmarked else 0
 
     def _pick(self, group: Sequence[Block]) -> Block:
         weight = np.array([_NEW_WEIGHT if block.new_draws else 1.0 for block in group])
@@ -91,32 +123,46 @@ class Sampler:
         block.new_draws = max(0, block.new_draws - 1)
         return block
 
-    def _patch(self, block: Block) -> dict[str, NDArray[np.generic]]:
+    def _patch(self, block: Block, claimed: bool) -> _Patch:
+        if not block.marked_at and not block.boxes and block.rough is None and block.hinted:
+            return self._overview(block, claimed)
         start = self._start(block)
         at = tuple(slice(a, min(a + p, size)) for a, p, size in zip(start, self.patch, block.shape, strict=True))
-        spared = block.held_out[at]
-        fields = {
-            "allowed": (block.allowed[at], np.uint32(block.knowledge.full).view(np.int32)),
-            "painted": (block.knowledge.painted[at] & ~spared, np.bool_(False)),
-            "claim": (block.claim[at], np.uint8(0)),
-            "claim_weight": (block.claim_weight[at], np.uint8(0)),
-            "interface": (
-                np.where(spared, np.uint8(INTERFACE_UNKNOWN), block.interfaces[at]),
-                np.uint8(INTERFACE_UNKNOWN),
-            ),
-            "approximation": (np.where(spared, np.uint8(IGNORE), block.approximation[at]), np.uint8(IGNORE)),
-        }
-        missing = [(0, p - (s.stop - s.start)) for p, s in zip(self.patch, at, strict=True)]
-        patch: dict[str, NDArray[np.generic]] = {}
-        image = block.pixels[(slice(None), *at)]
-        if any(b for _, b in missing):
-            patch["image"] = np.pad(image, [(0, 0), *missing], mode="symmetric")
-            for name, (values, fill) in fields.items():
-                patch[name] = np.pad(values, missing, constant_values=fill)
-        else:
-            patch["image"] = image
-            patch.update({name: values for name, (values, _) in fields.items()})
-        return patch
+        boxes = [
+            (
+                c,
+                tuple(x - o for x, o in zip(lo, start, strict=True)),
+                tuple(x - o for x, o in zip(hi, start, strict=True)),
+            )
+            for c, lo, hi in block.boxes
+            if all(a < s.stop and b > s.start for a, b, s in zip(lo, hi, at, strict=True))
+        ]
+        arrays = self._filled(block.pixels[(slice(None), *at)], _fields(block, at, claimed))
+        everything = block.whole and all(p >= size for p, size in zip(self.patch, block.shape, strict=True))
+        return _Patch(arrays, _tags(block, everything), _annotated(block), boxes)
+
+    def _overview(self, block: Block, claimed: bool) -> _Patch:
+        """See all of a block, made so much smaller that it fits."""
+        step = max(-(-size // p) for size, p in zip(block.shape, self.patch, strict=True))
+        missing = [(0, -size % step) for size in block.shape]
+        image = np.pad(block.pixels, [(0, 0), *missing], mode="symmetric")
+        parts = [n for size in image.shape[1:] for n in (size // step, step)]
+        image = image.reshape(len(image), *parts).mean(tuple(range(2, 2 * len(block.shape) + 1, 2)), dtype=np.float32)
+        at = tuple(slice(step // 2 if size > step // 2 else 0, None, step) for size in block.shape)
+        fields = _fields(block, at, claimed)
+        extra = [(0, n - m) for n, m in zip(image.shape[1:], next(iter(fields.values()))[0].shape, strict=True)]
+        fields = {name: (np.pad(x, extra, constant_values=fill), fill) for name, (x, fill) in fields.items()}
+        return _Patch(self._filled(image, fields), _tags(block, True), _annotated(block), [])
+
+    def _filled(
+        self, image: NDArray[np.float32], fields: dict[str, tuple[NDArray[np.generic], np.generic]]
+    ) -> dict[str, NDArray[np.generic]]:
+        """Fill up to the size of a patch: the image by its mirror, the rest by what says nothing."""
+        missing = [(0, p - size) for p, size in zip(self.patch, image.shape[1:], strict=True)]
+        if not any(n for _, n in missing):
+            return {"image": image, **{name: values for name, (values, _) in fields.items()}}
+        filled = {name: np.pad(x, missing, constant_values=fill) for name, (x, fill) in fields.items()}
+        return {"image": np.pad(image, [(0, 0), *missing], mode="symmetric"), **filled}
 
     def _start(self, block: Block) -> tuple[int, ...]:
         free = [max(0, size - p) for size, p in zip(block.shape, self.patch, strict=True)]
@@ -130,6 +176,51 @@ class Sampler:
             )
         return tuple(int(self._rng.integers(f + 1)) for f in free)
 
-    def _joined(self, patches: list[dict[str, NDArray[np.generic]]], exact: int, unmarked: int) -> Batch:
-        stacked = {name: torch.from_numpy(np.stack([patch[name] for patch in patches])) for name in patches[0]}
-        return Batch(stacked.pop("image"), stacked, exact, unmarked)
+
+def _fields(block: Block, at: Region, claimed: bool) -> dict[str, tuple[NDArray[np.generic], np.generic]]:
+    """All that is known and claimed at some pixels of a block, each with the value that says nothing."""
+    spared = block.held_out[at]
+    fields: dict[str, tuple[NDArray[np.generic], np.generic]] = {
+        "allowed": (block.allowed[at], np.uint32(block.knowledge.full).view(np.int32)),
+        "painted": (block.knowledge.painted[at] & ~spared, np.bool_(False)),
+        "claim": (block.claim[at], np.uint8(0)),
+        "claim_weight": (block.claim_weight[at], np.uint8(0)),
+        "interface": (
+            np.where(spared, np.uint8(INTERFACE_UNKNOWN), block.interfaces[at]),
+            np.uint8(INTERFACE_UNKNOWN),
+        ),
+        "approximation": (np.where(spared, np.uint8(IGNORE), block.approximation[at]), np.uint8(IGNORE)),
+    }
+    if claimed:
+        nothing = np.zeros(spared.shape, np.int32)
+        labels, ids = (nothing.astype(np.uint8), nothing) if block.rough is None else block.rough.at(at)
+        fields |= {"rough": (np.where(spared, 0, labels), np.uint8(0)), "rough_id": (ids, np.int32(0))}
+    return fields
+
+
+def _tags(block: Block, everything: bool) -> NDArray[np.int8]:
+    """Tell what is said of the classes in a patch: one that is in the image need not be in a part of it."""
+    tags = np.zeros(block.knowledge.full.bit_length() - 1, np.int8)
+    for class_id, present in block.tags.items():
+        if class_id <= len(tags):
+            tags[class_id - 1] = int(everything) if present else -1
+    return tags
+
+
+def _annotated(block: Block) -> NDArray[np.bool_]:
+    return np.isin(np.arange(1, block.knowledge.full.bit_length()), list(block.annotated))
+
+
+def _joined(patches: Sequence[_Patch], exact: int, unmarked: int) -> Batch:
+    stacked = {
+        name: torch.from_numpy(np.stack([patch.arrays[name] for patch in patches])) for name in patches[0].arrays
+    }
+    return Batch(
+        stacked.pop("image"),
+        stacked,
+        exact,
+        unmarked,
+        torch.from_numpy(np.stack([patch.tags for patch in patches])),
+        torch.from_numpy(np.stack([patch.annotated for patch in patches])),
+        [(i, *box) for i, patch in enumerate(patches) for box in patch.boxes],
+    )

@@ -3,13 +3,14 @@
 import copy
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from napari_weakseg.engine.losses import project
 
-__all__ = ["Teacher", "ramp", "settle_statistics", "teacher_target"]
+__all__ = ["ClassThresholds", "PseudoLabel", "Teacher", "ramp", "settle_statistics", "teacher_target"]
 
 
 class Teacher:
@@ -58,8 +59,61 @@ class Teacher:
         self.updates += 1
 
 
+@dataclass(frozen=True, slots=True)
+class PseudoLabel:
+    """What the averaged network says of a batch.
+
+    Attributes
+    ----------
+    target : float Tensor, (N, K, *S)
+    weight : float Tensor, (N, *S)
+        1 where it is believed, else 0.
+    strength : float
+        Weight of the whole term at this step.
+    """
+
+    target: Tensor
+    weight: Tensor
+    strength: float
+
+
+class ClassThresholds:
+    """Confidence at which a pseudo-label is believed, lower for classes that the teacher is less sure of.
+
+    ``tau_k = tau * m_k / max_j m_j``, with ``m_k`` the running mean of the confidence where class k wins. Without it
+    rare classes would be starved. Our construction, in the spirit of FlexMatch (Zhang et al., NeurIPS 2021).
+
+    Parameters
+    ----------
+    classes : int
+        K.
+    tau : float
+        Of the class that the teacher is surest of.
+    keep : float
+        Share of the old mean that stays at each update.
+    """
+
+    def __init__(self, classes: int, *, tau: float = 0.9, keep: float = 0.99) -> None:
+        self._tau, self._keep = tau, keep
+        self.means = torch.ones(classes)
+
+    @torch.no_grad()
+    def update(self, probabilities: Tensor) -> None:
+        """Take in a prediction, (N, K, *S); a class that wins nowhere stays as it was."""
+        confidence, winner = probabilities.max(1)
+        n = torch.bincount(winner.flatten(), minlength=len(self.means))
+        total = torch.bincount(winner.flatten(), confidence.flatten().float(), minlength=len(self.means))
+        means = self.means.to(total.device)
+        self.means = torch.where(n > 0, means.lerp(total.to(means.dtype) / n.clamp_min(1), 1 - self._keep), means)
+
+    @property
+    def thresholds(self) -> Tensor:
+        """Of each class, (K,)."""
+        return self._tau * self.means / self.means.max()
+
+
 def teacher_target(
-    probabilities: Tensor, allowed: Tensor, *, min_mass: float = 0.5, min_confidence: float = 0.9
+    probabilities: Tensor, allowed: Tensor, *, min_mass: float = 0.5, min_confidence: float | Tensor = 0.9
 ) -> tuple[Tensor, Tensor]:
     """Pseudo-label of the averaged teacher, restricted to the allowed classes, and where to believe it.
 
@@ -72,8 +126,8 @@ def teacher_target(
     allowed : bool Tensor, (N, K, *S)
     min_mass : float
         Least share of the teacher's belief that the annotations allow.
-    min_confidence : float
-        Least probability of the best class after restriction.
+    min_confidence : float or Tensor, (K,)
+        Least probability of the best class after restriction; of each class where they differ.
 
     Returns
     -------
@@ -82,7 +136,9 @@ def teacher_target(
         1 where both tests pass, else 0.
     """
     target, mass = project(probabilities.detach(), allowed)
-    accepted = (mass >= min_mass) & (target.amax(1) >= min_confidence) & allowed.any(1)
+    best, winner = target.max(1)
+    needed = min_confidence[winner] if isinstance(min_confidence, Tensor) else min_confidence
+    accepted = (mass >= min_mass) & (best >= needed) & allowed.any(1)
     return target, accepted.to(target.dtype)
 
 

@@ -1,7 +1,7 @@
 """Training: reads blocks, learns from what is known about them, grows their blobs, predicts."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from napari_weakseg.core.errors import TrainingError
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.regions import Region, shape_of
 from napari_weakseg.engine import device as devices
-from napari_weakseg.engine.augment import apply_geometry, sample_geometry
-from napari_weakseg.engine.auxiliary import approximation_loss, separation_loss
+from napari_weakseg.engine.augment import Geometry, apply_geometry, sample_geometry
+from napari_weakseg.engine.bags import Boxes
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.checkpoint import (
     flat_optimizer,
@@ -33,13 +33,23 @@ from napari_weakseg.engine.forest import PixelForest
 from napari_weakseg.engine.grower import Grower
 from napari_weakseg.engine.growing import median_round
 from napari_weakseg.engine.intensity import apply_intensity, sample_intensity
-from napari_weakseg.engine.losses import decidable_dice, decode, project, set_loss, soft_ce
-from napari_weakseg.engine.networks import UNet, padded_size, with_classes
+from napari_weakseg.engine.losses import decode
+from napari_weakseg.engine.mixing import cut_windows, mixed
+from napari_weakseg.engine.networks import Head, UNet, padded_size, with_classes
+from napari_weakseg.engine.objective import Given, Mix, objective
 from napari_weakseg.engine.predict import predict_tiles
 from napari_weakseg.engine.protocol import Report, Tile
 from napari_weakseg.engine.sampling import Batch, Sampler
 from napari_weakseg.engine.store import BlockStore
-from napari_weakseg.engine.teacher import Teacher, ramp, settle_statistics, teacher_target
+from napari_weakseg.engine.teacher import (
+    ClassThresholds,
+    PseudoLabel,
+    Teacher,
+    ramp,
+    settle_statistics,
+    teacher_target,
+)
+from napari_weakseg.engine.trust_learning import TrustLearner
 
 __all__ = ["Trainer"]
 
@@ -55,6 +65,7 @@ _SETTLING_BATCHES = 4  # from which the teacher's normalisation statistics are t
 _NEVER = -1_000_000
 _SETTLED_FOR = 20  # steps that they are good enough for growth
 _SMALLEST_PATCH = 32
+_RAMP = 200  # steps until pseudo-labels and mixed patches count fully
 
 
 def step_size(step: int) -> float:
@@ -93,6 +104,7 @@ class Trainer:
         self._seen: deque[Tensor] = deque(maxlen=_SETTLING_BATCHES)
         self._settled_at = _NEVER
         self._grower = Grower(project, config, self._store, self._rng)
+        self._trust = TrustLearner(config)
         self.steps = 0
 
     # -- getting ready ---------------------------------------------------------------------------------------
@@ -123,6 +135,7 @@ class Trainer:
         if self._forest is not None and self._forest.ready and not self.steps:
             self._grower.judge_outlines(self._forest.predict_at)
         self._grower.claim_outlines(self._store.blocks)
+        self._trust.take_in(self._store.blocks)
         yield f"Learning on {devices.describe(self._device)}"
 
     def annotations_changed(self, image: str) -> None:
@@ -132,6 +145,7 @@ class Trainer:
         self._take_classes()
         changed = self._store.changed(image)
         self._grower.claim_outlines(changed)
+        self._trust.take_in(changed)
         for block in changed:
             self._sampler.favour(block)
         if self._forest_counts():
@@ -183,6 +197,7 @@ class Trainer:
                 self._channels,
                 len(self._classes),
                 width=self._width,
+                heads=heads_of(self._config),
             ).to(self._device)
             self._equip(student)
             self._student = student
@@ -191,6 +206,7 @@ class Trainer:
     def _equip(self, student: UNet) -> None:
         """Make teacher and optimiser anew."""
         self._teacher = Teacher(student, decay=self._config.ema)
+        self._sure = ClassThresholds(len(self._classes), tau=self._config.confidence)
         self._optimizer = torch.optim.AdamW(student.parameters(), lr=self._config.learning_rate, weight_decay=1e-4)
 
     @property
@@ -204,7 +220,7 @@ class Trainer:
         patch = padded_size([min(self._patch, largest)], multiple)[0]
         if self._batch == 1:  # batch normalisation needs more than one value at the coarsest level
             patch = max(patch, 2 * multiple)
-        teaches = self._config.consistency_weight > 0
+        teaches = self._config.consistency_weight > 0 or self._config.second != "off"
         return Sampler(patch, self._batch, self._project.ndim, self._rng, unmarked=teaches)
 
     # -- learning --------------------------------------------------------------------------------------------
@@ -239,41 +255,19 @@ class Trainer:
         self.steps += 1
 
     def _loss(self, student: UNet, batch: Batch) -> Tensor:
-        config, n = self._config, len(batch.image)
-        marked = n - batch.unmarked
-        image, fields = self._augmented(batch)
+        config = self._config
+        image, given = self._given(batch)
         self._seen.append(image)
-        strong = apply_intensity(
-            image,
-            sample_intensity(n, image.shape[1], generator=self._random, strength=config.intensity),
-        )
-        out = student(strong)
-        allowed = decode(fields["allowed"], len(self._classes))
-        painted = fields["painted"]
-        parts = [slice(a, b) for a, b in ((0, batch.exact), (batch.exact, n)) if b > a]
-        terms = {
-            "marks": torch.stack(
-                [set_loss(out.logits[s], allowed[s], painted[s], weighting=config.weighting) for s in parts]
-            ).mean()
-        }
-        if config.dice_weight:
-            terms["overlap"] = config.dice_weight * decidable_dice(out.logits[:marked], allowed[:marked])
-        if config.approximation_weight:
-            terms["approximation"] = config.approximation_weight * approximation_loss(
-                out.approximation[:marked], fields["approximation"][:marked]
-            )
-        if config.separation_weight:
-            terms["separation"] = config.separation_weight * separation_loss(
-                out.separation[:marked], fields["interface"][:marked]
-            )
-        if config.claim_weight:
-            terms["grown"] = config.claim_weight * self._claim_loss(out.logits, allowed, fields)
-        if config.consistency_weight:
-            terms["consistency"] = self._consistency(image, out.logits, allowed)
+        out = student(self._strong(image))
+        teacher = self._pseudo_label(image, given.allowed) if config.consistency_weight else None
+        mix = self._mix(student, image) if config.second != "off" and config.second_weight else None
+        terms = objective(config, out, given, teacher=teacher, mix=mix)
+        self._trust.learn(self.steps, out, given, sum(block.exact for block in self._store.blocks))
         self._terms = {name: value.detach() for name, value in terms.items()}
         return torch.stack(list(terms.values())).sum()
 
-    def _augmented(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def _given(self, batch: Batch) -> tuple[Tensor, Given]:
+        """Augment a batch on the device."""
         image = batch.image.to(self._device, non_blocking=True)
         fields = {name: x.to(self._device, non_blocking=True) for name, x in batch.fields.items()}
         geometry = sample_geometry(
@@ -282,26 +276,41 @@ class Trainer:
             orientation=self._config.orientation,
             generator=self._random,
         )
-        return apply_geometry(
+        shape = image.shape[2:]
+        image, fields = apply_geometry(
             image,
             fields,
             geometry,
             outside={"allowed": -2, "interface": 255, "approximation": 255},  # -2: every bit but the lowest
         )
+        return image, Given(
+            decode(fields["allowed"], len(self._classes)),
+            fields,
+            batch.tags.to(self._device),
+            batch.annotated.to(self._device),
+            _moved_boxes(batch, geometry, shape).to(self._device),
+            batch.exact,
+            batch.unmarked,
+            self._trust.of_pixels(fields["rough_id"]) if "rough_id" in fields else None,
+        )
 
-    def _claim_loss(self, logits: Tensor, allowed: Tensor, fields: Mapping[str, Tensor]) -> Tensor:
-        claim = fields["claim"].long()
-        wanted = nn.functional.one_hot((claim - 1).clamp_min(0), allowed.shape[1]).movedim(-1, 1)
-        target, mass = project(wanted.float(), allowed)
-        held = (claim > 0) & (mass > 0)
-        return soft_ce(logits, target, fields["claim_weight"].float() / 255 * held, held.sum())
+    def _strong(self, image: Tensor) -> Tensor:
+        drawn = sample_intensity(len(image), image.shape[1], generator=self._random, strength=self._config.intensity)
+        return apply_intensity(image, drawn)
 
-    def _consistency(self, image: Tensor, logits: Tensor, allowed: Tensor) -> Tensor:
+    def _pseudo_label(self, image: Tensor, allowed: Tensor) -> PseudoLabel:
+        """Ask the averaged network about the patches; its answer is restricted to what is possible."""
+        network = self._settled_teacher(slack=_SETTLED_FOR)
         with torch.no_grad():
-            said = self._teacher.network(image).logits.float().softmax(1)
-        target, weight = teacher_target(said, allowed)
-        strength = self._config.consistency_weight * ramp(self.steps, 200)
-        return strength * soft_ce(logits, target, weight, float(weight.numel()))
+            said = network(image).logits.float().softmax(1)
+        self._sure.update(said)
+        needed = self._sure.thresholds if self._config.class_confidence else self._config.confidence
+        strength = self._config.consistency_weight * ramp(self.steps, _RAMP)
+        return PseudoLabel(*teacher_target(said, allowed, min_confidence=needed), strength)
+
+    def _mix(self, student: UNet, image: Tensor) -> Mix:
+        windows = cut_windows(len(image), image.shape[2:], generator=self._random).to(self._device)
+        return Mix(student(self._strong(mixed(image, windows))), windows)
 
     def _read_on(self) -> None:
         if not self._store.complete:
@@ -310,6 +319,7 @@ class Trainer:
                 self._store.settle()
             if block is not None:
                 self._grower.claim_outlines([block])
+                self._trust.take_in([block])
 
     # -- predicting ------------------------------------------------------------------------------------------
 
@@ -524,6 +534,7 @@ class Trainer:
             "updates": self._teacher.updates,
             "growth": self._grower.save(),
             "width": self._width,
+            "trust": self._trust.save(),
             "blocks": records,
             "rng": self._rng.bit_generator.state,
         }
@@ -541,6 +552,7 @@ class Trainer:
         self._teacher.updates = int(state["updates"])
         self._grower.restore(state["growth"])
         self._store.restore(tensors, state["blocks"])
+        self._trust.restore(state["trust"], self._store.blocks, self._device)
         if not self._pixel_forest().ready:
             self._pixel_forest().restore(tensors)
         seen = sum(name.startswith("seen.") for name in tensors)
@@ -556,6 +568,26 @@ class Trainer:
         if hasattr(self, "_teacher"):
             del self._teacher, self._optimizer
         devices.free(self._device)
+
+
+def heads_of(config: TrainConfig) -> set[Head]:
+    """Heads beside the usual ones that the terms of a configuration need."""
+    heads: set[Head] = set()
+    if config.multiscale_weight:
+        heads.add("levels")
+    if config.tag_weight:
+        heads.add("tags")
+    if config.second != "off":
+        heads.add(config.second)
+    return heads
+
+
+def _moved_boxes(batch: Batch, geometry: Geometry, shape: Sequence[int]) -> Boxes:
+    """Turn the boxes with their patches; none where the patches were resampled, for no box is upright then."""
+    boxes = []
+    for i, class_id, start, stop in batch.boxes if geometry.affine is None else ():
+        boxes.append((i, class_id, *geometry.views[i].box(start, stop, shape)))
+    return Boxes.of(boxes, len(shape))
 
 
 def _rules_out(block: Block) -> bool:

@@ -1,10 +1,10 @@
 """How far each claim of a person can be trusted: one weight for each object of a mask that may be wrong.
 
-The weights are learned from the agreement of gradients, after the dynamic instance indicator of Pan et al. [1]_: a claim
-whose gradient points where that of the exact marks points gains weight, one that points away loses it. As in the
+The weights are learned from the agreement of gradients, after the dynamic instance indicator of Pan et al. [1]_: a
+claim whose gradient points where that of the exact marks points gains weight, one that points away loses it. As in the
 authors' code only the gradient of the last layer is looked at; it has a closed form, so no second backward pass is
-needed. One weight per object instead of one per image, the cosine in place of the dot product, and the way small objects
-lean on their image are our constructions.
+needed. One weight per object instead of one per image, the cosine in place of the dot product, and the way small
+objects lean on their image are our constructions.
 
 References
 ----------
@@ -12,7 +12,7 @@ References
    segmentation", AAAI 2022, arXiv:2203.05956.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -198,8 +198,3 @@ class ClaimWeights:
 
 def _hashable(part: Any) -> Hashable:
     return tuple(part) if isinstance(part, list) else part
-
-
-def by_trust(weights: Mapping[Key, float]) -> list[tuple[Key, float]]:
-    """Claims with the least trusted first."""
-    return sorted(weights.items(), key=lambda item: item[1])

@@ -1,0 +1,185 @@
+"""What a training step minimises: one sum of terms, from what is known, what is claimed, and what a teacher says.
+
+Sound knowledge restricts, unsound knowledge persuades: what is certainly true is a set of allowed classes at each
+pixel and enters by the set loss; everything that may be wrong is a soft target, restricted to that set. Which published
+method a setting stands for is told in `core.presets`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from napari_weakseg.core.config import TrainConfig
+from napari_weakseg.engine.auxiliary import approximation_loss, level_loss, separation_loss
+from napari_weakseg.engine.bags import Boxes, present_loss, tag_loss, tag_targets, tightness_loss
+from napari_weakseg.engine.losses import decidable_dice, one_hot, project, set_loss, soft_ce
+from napari_weakseg.engine.mixing import cross_pseudo_loss, mixed
+from napari_weakseg.engine.networks import Outputs
+from napari_weakseg.engine.presence import presence_loss
+from napari_weakseg.engine.teacher import PseudoLabel
+
+__all__ = ["Given", "Mix", "objective"]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What is known and claimed of a batch, N patches of K classes, on the device.
+
+    Attributes
+    ----------
+    allowed : bool Tensor, (N, K, *S)
+    fields : mapping of str to Tensor, (N, *S)
+        As in `sampling.Batch`.
+    tags : int8 Tensor, (N, K)
+    annotated : bool Tensor, (N, K)
+    boxes : Boxes
+    exact, unmarked : int
+        How many patches, from the front and from the back, are exact and have no certain pixel.
+    trust : float32 Tensor, (N, *S), or None
+        Weight of the claim that may be wrong at each pixel; None where there is none in the batch.
+    """
+
+    allowed: Tensor
+    fields: Mapping[str, Tensor]
+    tags: Tensor
+    annotated: Tensor
+    boxes: Boxes
+    exact: int
+    unmarked: int
+    trust: Tensor | None = None
+
+    @property
+    def marked(self) -> slice:
+        """Patches with a certain pixel."""
+        return slice(0, len(self.allowed) - self.unmarked)
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Patches that were mixed for co-regularisation.
+
+    Attributes
+    ----------
+    out : Outputs
+        Of the mixed patches.
+    windows : bool Tensor, (N, *S)
+        What was taken from the next patch.
+    """
+
+    out: Outputs
+    windows: Tensor
+
+
+def objective(
+    config: TrainConfig, out: Outputs, given: Given, *, teacher: PseudoLabel | None = None, mix: Mix | None = None
+) -> dict[str, Tensor]:
+    """Every term of the loss by its name, weighted; their sum is minimised.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    out : Outputs
+        Of the augmented patches.
+    given : Given
+    teacher : PseudoLabel, optional
+        What the averaged network says of them.
+    mix : Mix, optional
+        Where there is a second opinion.
+
+    Returns
+    -------
+    dict of str to Tensor, ()
+    """
+    terms = {"marks": _both(out, lambda logits: _marks(config, logits, given))}
+    if config.dice_weight:
+        terms["overlap"] = config.dice_weight * decidable_dice(out.logits[given.marked], given.allowed[given.marked])
+    if config.approximation_weight:
+        terms["approximation"] = config.approximation_weight * approximation_loss(
+            out.approximation[given.marked], given.fields["approximation"][given.marked]
+        )
+    if config.separation_weight:
+        terms["separation"] = config.separation_weight * separation_loss(
+            out.separation[given.marked], given.fields["interface"][given.marked]
+        )
+    if config.claim_weight:
+        terms["grown"] = config.claim_weight * _grown(out.logits, given)
+    if config.rough_weight and given.trust is not None:
+        trust = given.trust
+        terms["rough"] = config.rough_weight * _both(out, lambda logits: _rough(logits, given, trust))
+    if config.multiscale_weight:
+        terms["levels"] = config.multiscale_weight * level_loss(out.levels, given.allowed, config.level_targets)
+    if config.bag_weight:
+        terms["bags"] = config.bag_weight * (
+            tightness_loss(out.logits, given.boxes) + present_loss(out.logits, given.tags > 0)
+        )
+    if config.tag_weight and out.class_maps is not None:
+        terms["tags"] = config.tag_weight * tag_loss(out.class_maps, *tag_targets(given.allowed, given.tags))
+    if teacher is not None:
+        terms["teacher"] = teacher.strength * _taught(config, out, given, teacher)
+    if mix is not None and out.second is not None and mix.out.second is not None:
+        terms["mixed"] = config.second_weight * _mixed(out.logits, out.second, mix, given)
+    return terms
+
+
+def _both(out: Outputs, loss_of: Callable[[Tensor], Tensor]) -> Tensor:
+    """Sum a loss of the segmentation and of the second one where there is one."""
+    return loss_of(out.logits) if out.second is None else loss_of(out.logits) + loss_of(out.second)
+
+
+def _marks(config: TrainConfig, logits: Tensor, given: Given) -> Tensor:
+    """Learn from certain pixels; exact patches and others have one mean each, that the many do not drown the few."""
+    painted = given.fields["painted"]
+    if config.presence != "set":
+        certain = given.allowed & (given.allowed.sum(1, keepdim=True) == 1) & painted.unsqueeze(1)
+        labels = (certain & given.annotated.view(*given.annotated.shape, *[1] * (logits.ndim - 2))).float().argmax(1)
+        return presence_loss(logits, labels, given.annotated, mode=config.presence, dice=config.presence_dice)
+    n = len(logits)
+    parts = [slice(a, b) for a, b in ((0, given.exact), (given.exact, n)) if b > a]
+    return torch.stack(
+        [set_loss(logits[s], given.allowed[s], painted[s], weighting=config.weighting) for s in parts]
+    ).mean()
+
+
+def _grown(logits: Tensor, given: Given) -> Tensor:
+    claim = given.fields["claim"]
+    target, mass = project(one_hot(claim, given.allowed.shape[1]), given.allowed)
+    held = (claim > 0) & (mass > 0)
+    return soft_ce(logits, target, given.fields["claim_weight"].float() / 255 * held, held.sum())
+
+
+def _rough(logits: Tensor, given: Given, trust: Tensor) -> Tensor:
+    """Claims weighed by trust: divided by all claimed pixels, so that distrust lowers their say."""
+    claim = given.fields["rough"]
+    target, mass = project(one_hot(claim, given.allowed.shape[1]), given.allowed)
+    held = (claim > 0) & (mass > 0)
+    return soft_ce(logits, target, trust * held, held.sum())
+
+
+def _taught(config: TrainConfig, out: Outputs, given: Given, teacher: PseudoLabel) -> Tensor:
+    """Pseudo-labels at every pixel, and pooled for the levels."""
+    loss = soft_ce(out.logits, teacher.target, teacher.weight, float(teacher.weight.numel()))
+    if config.multiscale_weight:
+        believed = teacher.weight.unsqueeze(1) > 0
+        best = torch.zeros_like(teacher.target).scatter(1, teacher.target.argmax(1, keepdim=True), 1.0) > 0
+        allowed = torch.where(believed, best, given.allowed)
+        loss = loss + config.multiscale_weight * level_loss(out.levels, allowed, config.level_targets)
+    return loss
+
+
+def _mixed(logits: Tensor, second: Tensor, mix: Mix, given: Given) -> Tensor:
+    assert mix.out.second is not None
+    trust = torch.ones_like(logits[:, 0]) if given.trust is None else _patch_trust(given)
+    return cross_pseudo_loss(
+        (mix.out.logits, mix.out.second),
+        (mixed(logits.detach(), mix.windows), mixed(second.detach(), mix.windows)),
+        mixed(given.allowed, mix.windows),
+        mixed(trust, mix.windows),
+    )
+
+
+def _patch_trust(given: Given) -> Tensor:
+    """Trust in what is claimed, 1 elsewhere."""
+    assert given.trust is not None
+    return torch.where(given.fields["rough"] > 0, given.trust, torch.ones_like(given.trust))

@@ -1,0 +1,94 @@
+"""Masks of a person that may be wrong, object by object."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_weakseg.core.annotations import CLAIMS, Annotations
+from napari_weakseg.core.regions import Region
+
+if TYPE_CHECKING:
+    from napari_weakseg.engine.blocks import Place
+
+__all__ = ["Rough", "rough_of"]
+
+Key = tuple[str, str, tuple[int, ...], tuple[int, ...], int]
+"""Image, trust, frame, first pixel and checksum of an object: drawn anew it is another one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rough:
+    """Rough, imported and machine-made masks of a block.
+
+    Attributes
+    ----------
+    labels : uint8 array, (*S)
+        Class ids, 0 = nothing claimed.
+    ids : int32 array, (*S)
+        Connected object 1 … m of each claimed pixel, 0 = none.
+    keys : tuple of Key
+        Of the m objects.
+    pixels : int64 array, (m,)
+    place : int32 array, (m + 1,)
+        Of each object's weight, counted from 1; entry 0 is 0. Given by whoever keeps the weights.
+    """
+
+    labels: NDArray[np.uint8]
+    ids: NDArray[np.int32]
+    keys: tuple[Key, ...]
+    pixels: NDArray[np.int64]
+    place: NDArray[np.int32]
+
+    def at(self, region: Region) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """Claimed classes, and where the weight of each pixel's claim is, in a part of the block."""
+        return self.labels[region], self.place[self.ids[region]]
+
+    @property
+    def parents(self) -> list[tuple[str, str]]:
+        """Image and trust of each object."""
+        return [key[:2] for key in self.keys]
+
+
+def rough_of(annotations: Annotations, place: "Place") -> Rough | None:
+    """Read what is claimed in a block; None where nothing is.
+
+    Where several masks claim a pixel the person's own rough one counts, then an imported one, then a machine's.
+    """
+    region = tuple(slice(i, i + 1) for i in place.frame) + place.region
+    labels = np.zeros([s.stop - s.start for s in place.region], np.uint8)
+    kinds = np.zeros(labels.shape, np.uint8)
+    for number, kind in enumerate(CLAIMS, 1):
+        if kind in annotations.claims:
+            found = np.asarray(annotations.claims[kind][region], np.uint8).reshape(labels.shape)
+            new = (labels == 0) & (found > 0)
+            labels[new], kinds[new] = found[new], number
+    if not labels.any():
+        return None
+    ids = np.zeros(labels.shape, np.int32)
+    keys: list[Key] = []
+    for part, trust, box in _parts(labels, kinds):
+        keys.append(
+            (place.image, trust, place.frame, _first(box, place.region), zlib.crc32(np.packbits(part).tobytes()))
+        )
+        ids[box][part] = len(keys)
+    pixels = np.bincount(ids.ravel(), minlength=len(keys) + 1)[1:]
+    return Rough(labels, ids, tuple(keys), pixels, np.zeros(len(keys) + 1, np.int32))
+
+
+def _parts(labels: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.bool_], str, Region]]:
+    """Find connected objects of one class and one kind: mask within a box, kind, box."""
+    around = np.ones((3,) * labels.ndim, bool)
+    for number, trust in enumerate(CLAIMS, 1):
+        for class_id in np.unique(labels[kinds == number]):
+            parts, _ = ndimage.label((labels == class_id) & (kinds == number), around)
+            for i, box in enumerate(ndimage.find_objects(parts), 1):
+                yield parts[box] == i, trust, box
+
+
+def _first(box: Region, region: Region) -> tuple[int, ...]:
+    return tuple(int(b.start + r.start) for b, r in zip(box, region, strict=True))

@@ -1,0 +1,148 @@
+"""Learns, while the network does, how far each object of a rough, imported or machine-made mask can be trusted.
+
+See `trust` for the rule and its source. The exact gradient is a running mean over the exact patches of the batches,
+each class counting alike; the authors of Pan et al. (arXiv:2203.05956) take it over the whole exact set, or from one
+batch.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_weakseg.core.config import TrainConfig
+from napari_weakseg.engine.blocks import Block
+from napari_weakseg.engine.losses import one_hot, project
+from napari_weakseg.engine.networks import Outputs
+from napari_weakseg.engine.objective import Given
+from napari_weakseg.engine.rough import Key
+from napari_weakseg.engine.trust import ClaimWeights, agreement, balanced_weight, last_layer_gradient
+
+__all__ = ["TrustLearner"]
+
+_FROM = 60  # step from which weights move: before, gradients tell little
+_EVERY = 20  # steps between two looks
+_FEWEST_EXACT = 3  # exact blocks; with fewer of them the weights would fit these alone
+_KEPT = 0.9  # share of the old exact gradient that stays at each look
+
+
+class TrustLearner:
+    """Weights of all claims that were read so far.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._learns = config.trust
+        self._weights = ClaimWeights()
+        self._rows: dict[Key, int] = {}
+        self._index: list[int] = []  # of each row: place of its weight, of its image's, and its pixels
+        self._parent: list[int] = []
+        self._pixels: list[int] = []
+        self._exact: Tensor | None = None
+        self._table: Tensor | None = None
+
+    def take_in(self, blocks: Sequence[Block]) -> None:
+        """Give the claims of blocks their places."""
+        for block in blocks:
+            if block.rough is None:
+                continue
+            own, parents = self._weights.index(block.rough.keys), self._weights.index(block.rough.parents)
+            for i, key in enumerate(block.rough.keys):
+                if key not in self._rows:
+                    self._rows[key] = len(self._rows)
+                    self._index.append(int(own[i]))
+                    self._parent.append(int(parents[i]))
+                    self._pixels.append(int(block.rough.pixels[i]))
+                block.rough.place[i + 1] = self._rows[key] + 1
+            self._table = None
+
+    def of_pixels(self, places: Tensor) -> Tensor:
+        """Weight of the claim at each pixel, 0 where there is none.
+
+        Parameters
+        ----------
+        places : int32 Tensor, (N, *S)
+            As in the field "rough_id" of a batch.
+
+        Returns
+        -------
+        float32 Tensor, (N, *S)
+        """
+        if self._table is None or self._table.device != places.device:
+            self._table = torch.from_numpy(np.append(np.float32(0), self._joined())).to(places.device)
+        return self._table[places.long()]
+
+    def by_object(self) -> list[tuple[Key, float]]:
+        """Weight of each object, the least trusted first."""
+        return sorted(zip(self._rows, map(float, self._joined()), strict=True), key=lambda item: item[1])
+
+    @torch.no_grad()
+    def learn(self, step: int, out: Outputs, given: Given, n_exact: int) -> None:
+        """Move the weights of the claims in a batch, if it is time for it; changes nothing of the network."""
+        if not self._learns or given.trust is None or not given.exact or n_exact < _FEWEST_EXACT:
+            return
+        if step < _FROM or step % _EVERY:
+            return
+        self._see_exact(out, given)
+        assert self._exact is not None
+        rows, gradients = _of_claims(out, given)
+        if not len(rows):
+            return
+        index, parent = np.array(self._index)[rows], np.array(self._parent)[rows]
+        self._weights.update(index, agreement(gradients, self._exact))
+        parents, member = np.unique(parent, return_inverse=True)
+        together = gradients.new_zeros(len(parents), gradients.shape[1])
+        together.index_add_(0, torch.from_numpy(member).to(gradients.device), gradients)
+        self._weights.update(parents, agreement(together, self._exact))
+        self._table = None
+
+    def save(self) -> dict[str, Any]:
+        """Give everything that cannot be made again, as JSON."""
+        exact = None if self._exact is None else [float(x) for x in self._exact]
+        return {"weights": self._weights.save(), "exact": exact}
+
+    def restore(self, saved: dict[str, Any], blocks: Sequence[Block], device: torch.device) -> None:
+        """Take back what `save` gave."""
+        self._weights.restore(saved["weights"])
+        self._exact = None if saved["exact"] is None else torch.tensor(saved["exact"], device=device)
+        self._rows, self._index, self._parent, self._pixels = {}, [], [], []
+        self.take_in(blocks)
+
+    def _joined(self) -> NDArray[np.float32]:
+        if not self._rows:
+            return np.zeros(0, np.float32)
+        return self._weights.joined(np.array(self._index), np.array(self._parent), np.array(self._pixels))
+
+    def _see_exact(self, out: Outputs, given: Given) -> None:
+        patches = slice(0, given.exact)
+        allowed = given.allowed[patches]
+        certain = allowed.sum(1) == 1
+        labels = torch.where(certain, allowed.float().argmax(1) + 1, 0)
+        gradient = last_layer_gradient(
+            out.features[-1][patches],
+            out.logits[patches].float().softmax(1),
+            allowed.float(),
+            balanced_weight(labels, allowed.shape[1]),
+            torch.where(certain, 0, -1),
+            1,
+        )[0]
+        fits = self._exact is not None and self._exact.shape == gradient.shape
+        self._exact = self._exact.lerp(gradient, 1 - _KEPT) if fits and self._exact is not None else gradient
+
+
+def _of_claims(out: Outputs, given: Given) -> tuple[NDArray[np.int64], Tensor]:
+    """Rows of the claims in a batch, and their gradients."""
+    target, mass = project(one_hot(given.fields["rough"], given.allowed.shape[1]), given.allowed)
+    places = torch.where((given.fields["rough"] > 0) & (mass > 0), given.fields["rough_id"].long(), 0)
+    found, group = places.unique(return_inverse=True)  # type: ignore[no-untyped-call]
+    some = int(found[0] == 0)  # pixels without a claim are the first group
+    gradients = last_layer_gradient(
+        out.features[-1], out.logits.float().softmax(1), target, torch.ones_like(mass), group - some, len(found) - some
+    )
+    return (found[some:] - 1).cpu().numpy(), gradients

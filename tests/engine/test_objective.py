@@ -1,0 +1,216 @@
+"""The one objective: every term restricts or persuades, and each published method is a setting of it."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_weakseg.core.config import TrainConfig
+from napari_weakseg.engine.bags import Boxes
+from napari_weakseg.engine.mixing import cut_windows
+from napari_weakseg.engine.networks import Outputs
+from napari_weakseg.engine.objective import Given, Mix, objective
+from napari_weakseg.engine.teacher import PseudoLabel, teacher_target
+
+SHAPES = [(16, 16), (16, 16, 16)]
+K = 3
+both = pytest.mark.parametrize("shape", SHAPES, ids=["2d", "3d"])
+
+#: Nothing but the marks.
+BARE = {
+    "dice_weight": 0,
+    "claim_weight": 0,
+    "approximation_weight": 0,
+    "separation_weight": 0,
+    "rough_weight": 0,
+    "bag_weight": 0,
+}
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def outputs(shape: tuple[int, ...], n: int = 2, seed: int = 0, *, second: bool = False) -> Outputs:
+    def drawn(*size: int) -> Tensor:
+        return torch.randn(*size, generator=generator, dtype=torch.float64).requires_grad_()
+
+    generator = rng(seed)
+    levels = tuple(drawn(n, K, *(size // step for size in shape)) for step in (8, 4, 2, 1))
+    return Outputs(
+        drawn(n, K, *shape),
+        drawn(n, K + 1, *shape),
+        drawn(n, 1, *shape),
+        (drawn(n, 4, *shape),),
+        levels,
+        drawn(n, K, *(size // 8 for size in shape)),
+        drawn(n, K, *shape) if second else None,
+    )
+
+
+def given(allowed: Tensor, *, exact: int = 0, **fields: Tensor) -> Given:
+    n, shape = len(allowed), allowed.shape[2:]
+    nothing = torch.zeros(n, *shape, dtype=torch.uint8)
+    known = allowed.sum(1) == 1
+    usual = {"painted": known, "claim": nothing, "claim_weight": nothing, "interface": nothing + 255}
+    return Given(
+        allowed,
+        {**usual, "approximation": nothing + 255, **fields},
+        torch.zeros(n, K, dtype=torch.int8),
+        torch.zeros(n, K, dtype=torch.bool),
+        Boxes.of([], len(shape)),
+        exact,
+        0,
+    )
+
+
+def total(config: TrainConfig, out: Outputs, known: Given, **extra: Any) -> Tensor:
+    return torch.stack(list(objective(config, out, known, **extra).values())).sum()
+
+
+def full_mask(shape: tuple[int, ...], n: int = 2) -> tuple[Tensor, Tensor]:
+    y = torch.randint(0, K, (n, *shape), generator=rng(9))
+    return y, F.one_hot(y, K).movedim(-1, 1).bool()
+
+
+@both
+def test_full_supervision_is_cross_entropy(shape: tuple[int, ...]) -> None:
+    y, allowed = full_mask(shape)
+    out = outputs(shape)
+    loss = total(TrainConfig(**BARE), out, given(allowed, exact=2))
+    torch.testing.assert_close(loss, F.cross_entropy(out.logits, y))
+
+
+@both
+def test_every_annotation_counts_equals_a_direct_implementation(shape: tuple[int, ...]) -> None:
+    """Cross-entropy and max-pooled multi-label deep supervision (Reiss et al.), plus a filtered pseudo-label."""
+    y, allowed = full_mask(shape)
+    allowed[1] = True
+    allowed[1, 2] = False  # an image of which only an absent tag is known
+    out = outputs(shape)
+    said = torch.randn(2, K, *shape, generator=rng(3), dtype=torch.float64).mul(4).softmax(1)
+    target, weight = teacher_target(said, allowed)
+    config = TrainConfig(**BARE, multiscale_weight=1, consistency_weight=1)
+    known = given(allowed, exact=1)
+    loss = total(config, out, known, teacher=PseudoLabel(target, weight, 0.7))
+
+    def pooled(mask: Tensor, level: Tensor) -> Tensor:
+        step = shape[0] // level.shape[2]
+        return (F.max_pool2d if len(shape) == 2 else F.max_pool3d)(mask.double(), step)
+
+    def levels(certain: Tensor, possible: Tensor) -> Tensor:
+        terms = []
+        for level in out.levels:
+            there, reachable = pooled(certain, level), pooled(possible, level)
+            counted = torch.maximum(there, 1 - reachable)
+            nll = F.binary_cross_entropy_with_logits(level, there, reduction="none")
+            terms.append((nll * counted).sum() / counted.sum())
+        return torch.stack(terms).sum()
+
+    # direct: image 0 has a mask; of image 1 class 2 is ruled out everywhere
+    log_p = out.logits.log_softmax(1)
+    direct = (F.nll_loss(log_p[:1], y[:1]) - log_p[1:, :2].logsumexp(1).mean()) / 2
+    single = allowed.sum(1, keepdim=True) == 1
+    direct = direct + levels(allowed & single, allowed)
+    kept = torch.zeros_like(allowed).scatter(1, said.masked_fill(~allowed, -1).argmax(1, keepdim=True), True)
+    filtered = said * allowed / (said * allowed).sum(1, keepdim=True)
+    believed = ((said * allowed).sum(1) >= 0.5) & (filtered.amax(1) >= 0.9)
+    direct = direct + 0.7 * (-(filtered * log_p).sum(1) * believed).sum() / believed.numel()
+    now = torch.where(believed.unsqueeze(1), kept, allowed)
+    direct = direct + 0.7 * levels(now & (now.sum(1, keepdim=True) == 1), now)
+    torch.testing.assert_close(loss, direct)
+    ours = torch.autograd.grad(loss, [out.logits, *out.levels], retain_graph=True)
+    theirs = torch.autograd.grad(direct, [out.logits, *out.levels])
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+@both
+def test_presence_masking_replaces_the_set_loss(shape: tuple[int, ...]) -> None:
+    y, _ = full_mask(shape)
+    y[y == 2] = 0  # the last class was not annotated
+    allowed = F.one_hot(y, K).movedim(-1, 1).bool()
+    allowed[:, 2] |= y == 0
+    known = replace(given(allowed, painted=y > 0), annotated=torch.tensor([[True, True, False]]).expand(2, K))
+    out = outputs(shape)
+    loss = total(TrainConfig(**BARE, presence="base", presence_dice="none"), out, known)
+    nll = F.cross_entropy(out.logits, y, reduction="none")
+    torch.testing.assert_close(loss, nll[y == 1].mean())
+
+
+@both
+def test_hybrid_supervision_equals_a_direct_implementation(shape: tuple[int, ...]) -> None:
+    """Two networks, one weight for each weak image in both losses, cross pseudo labels on mixed images (Pan et al.)."""
+    y, allowed = full_mask(shape)
+    allowed[1] = True  # the second image is weak: its mask is a claim
+    gamma = torch.tensor([1.0, 0.3], dtype=torch.float64).view(2, *[1] * len(shape)).expand(2, *shape)
+    rough = torch.zeros(2, *shape, dtype=torch.uint8)
+    rough[1] = y[1] + 1
+    known = replace(given(allowed, exact=1, rough=rough), trust=gamma)
+    out, mixed_out = outputs(shape, second=True), outputs(shape, seed=1, second=True)
+    windows = cut_windows(2, shape, generator=rng(2))
+    config = TrainConfig(**{**BARE, "rough_weight": 1}, second="network")
+    loss = total(config, out, known, mix=Mix(mixed_out, windows))
+
+    def cut(x: Tensor) -> Tensor:
+        return torch.where(windows if x.ndim == windows.ndim else windows[:, None], x.flip(0), x)
+
+    assert out.second is not None
+    assert mixed_out.second is not None
+    direct = torch.zeros((), dtype=torch.float64)
+    for z in (out.logits, out.second):
+        nll = F.cross_entropy(z, y, reduction="none")
+        direct = direct + nll[0].mean() / 2 + (gamma[1] * nll[1]).mean()
+    pairs = ((mixed_out.logits, out.second), (mixed_out.second, out.logits))
+    for z, other in pairs:
+        said = cut(other.detach()).argmax(1)
+        possible = cut(allowed).gather(1, said[:, None]).squeeze(1)
+        direct = direct + (cut(gamma) * possible * F.cross_entropy(z, said, reduction="none")).mean()
+    torch.testing.assert_close(loss, direct)
+
+
+@both
+def test_the_classifier_alone_is_a_setting(shape: tuple[int, ...]) -> None:
+    out = outputs(shape)
+    known = replace(
+        given(torch.ones(2, K, *shape, dtype=torch.bool)), tags=torch.tensor([[1, -1, 0], [0, 0, 0]], dtype=torch.int8)
+    )
+    loss = total(TrainConfig(**BARE, tag_weight=1), out, known)
+    assert out.class_maps is not None
+    n = max(1, round(0.1 * out.class_maps[0, 0].numel()))
+    score = out.class_maps.flatten(2).topk(n, 2).values.mean(2)[0]
+    torch.testing.assert_close(loss, (F.softplus(-score[0]) + F.softplus(score[1])) / 2)
+
+
+@both
+def test_a_claim_of_no_weight_or_against_a_person_changes_nothing(shape: tuple[int, ...]) -> None:
+    _, allowed = full_mask(shape, 1)
+    free = torch.rand(1, *shape, generator=rng(5)) < 0.5
+    allowed = allowed | free.unsqueeze(1)
+    rough = torch.randint(1, K + 1, (1, *shape), generator=rng(6)).to(torch.uint8)
+    config = TrainConfig(**{**BARE, "rough_weight": 1})
+    for trust in (torch.zeros(1, *shape), torch.ones(1, *shape)):
+        out = outputs(shape, 1)
+        plain = total(config, out, given(allowed))
+        claimed = total(config, out, replace(given(allowed, rough=rough), trust=trust))
+        a, b = (torch.autograd.grad(loss, out.logits, retain_graph=True)[0] for loss in (plain, claimed))
+        contradicts = ~allowed.gather(1, rough.long().unsqueeze(1) - 1).squeeze(1)
+        same = torch.ones_like(free) if not trust.any() else contradicts
+        assert same.any()
+        assert torch.equal(a.movedim(1, -1)[same], b.movedim(1, -1)[same])
+        if trust.any():
+            assert not torch.equal(a.movedim(1, -1)[free], b.movedim(1, -1)[free])
+
+
+@both
+def test_an_unlabelled_image_teaches_nothing_by_itself(shape: tuple[int, ...]) -> None:
+    out = outputs(shape, 1)
+    config = TrainConfig(multiscale_weight=1, tag_weight=1)
+    loss = total(config, out, given(torch.ones(1, K, *shape, dtype=torch.bool)))
+    tensors = [out.logits, out.approximation, out.separation, *out.levels, out.class_maps]
+    gradients = torch.autograd.grad(loss, tensors, allow_unused=True)
+    assert loss.item() == 0
+    assert all(g is None or not g.any() for g in gradients)
