@@ -63,6 +63,26 @@ class Zero(StrEnum):
     UNKNOWN = "unknown"
 
 
+class TrustChoice(StrEnum):
+    """How far a label image is to be trusted."""
+
+    SURE = "sure"
+    ROUGH = "rough"
+    IMPORTED = "imported"
+    MACHINE = "machine"
+
+
+class QueryChoice(StrEnum):
+    """How to choose what to annotate next."""
+
+    MIXTURE = "mixture"
+    RANDOM = "random"
+    ENTROPY = "entropy"
+    MARGIN = "margin"
+    DISAGREEMENT = "disagreement"
+    DIVERSITY = "diversity"
+
+
 class What(StrEnum):
     """What can be exported."""
 
@@ -146,6 +166,9 @@ def annotate(
         Zero | None,
         typer.Option(help="What 0 stands for; background where the coverage is exact, else unknown."),
     ] = None,
+    trust: Annotated[
+        TrustChoice, typer.Option(help="Whether the labels are right, or a mask that may be wrong, and of what kind.")
+    ] = TrustChoice.SURE,
 ) -> None:
     """Take a label image as annotation."""
     with Project.open(project) as opened:
@@ -154,11 +177,18 @@ def annotate(
         class_id = None if as_class is None else table.id_of(as_class)
         if objects and class_id is None:
             raise typer.BadParameter("--objects needs --as-class.")
+        if trust is not TrustChoice.SURE and (objects or coverage is not CoverageChoice.SOME):
+            raise typer.BadParameter(
+                "--objects and --coverage are for labels that are sure; leave them or --trust out."
+            )
         values = read_labels(labels, target, opened.ndim)
         exact = coverage is CoverageChoice.EXACT
         background = zero is Zero.BACKGROUND or (zero is None and exact)
         ids = as_classes(values, len(table), name=labels.name, as_class=class_id, zero=int(background))
-        target.paint(ids)
+        target.paint(ids, trust=trust.value)
+        if trust is not TrustChoice.SURE:
+            typer.echo(f"{image}: {int((ids > 0).sum())} pixels claimed, {trust.value}.")
+            return
         if objects and as_class is not None:
             target.paint_objects(as_class, values)
         kind: Coverage = coverage.value
@@ -283,6 +313,35 @@ def evaluate(
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+@app.command()
+@_guarded
+def suggest(
+    project: Folder,
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="How many suggestions.")] = 5,
+    query: Annotated[QueryChoice, typer.Option(help="How to choose.")] = QueryChoice.MIXTURE,
+    device: Device = "auto",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Say what to annotate next, and with which kind of mark."""
+    with Project.open(project) as opened, Session(opened, device=device, seed=seed) as session:
+        found = session.suggest(number, query=query.value)
+    told = [
+        {
+            "image": s.image,
+            "frame": list(s.frame),
+            "start": [part.start for part in s.region],
+            "stop": [part.stop for part in s.region],
+            "mark": s.kind,
+            "seconds": round(s.seconds, 1),
+            "reason": s.reason,
+        }
+        for s in found
+    ]
+    lines = [f"{s.image}{list(s.frame) or ''}: {s.kind}, about {s.seconds:.0f} s. {s.reason}" for s in found]
+    _print(told, as_json, "\n".join(lines) or "Everything is annotated.")
 
 
 @app.command()

@@ -9,7 +9,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,23 +39,32 @@ from napari_weakseg.engine.messages import (
     Progress,
     Refused,
     Region,
+    Request,
     Resume,
+    Review,
+    Reviewed,
     Save,
     Saved,
     Start,
     StateChanged,
     Status,
     Stop,
+    Suggest,
+    Suggested,
     View,
 )
-from napari_weakseg.engine.protocol import TrainerProtocol
+from napari_weakseg.engine.protocol import ClaimTrust, TrainerProtocol
 from napari_weakseg.engine.runner import Runner
 from napari_weakseg.engine.scores import ClassScore, score
 
 #: Seconds to wait for the engine to reach its next boundary, save and end.
 CLOSE_TIMEOUT_S = 20.0
 _WAIT_S = 0.1  # short enough that Ctrl-C is noticed at once on every system
-_Answer = Predicted | Grown | Refused
+_Met = Predicted | Grown | Suggested | Reviewed
+_Answer = _Met | Refused
+
+if TYPE_CHECKING:
+    from napari_weakseg.engine.queries import Query, Suggestion
 
 
 class Session:
@@ -271,6 +280,41 @@ class Session:
             blocks.append(answer.labels)
         return _stack(blocks, image, False).astype(np.uint8) if frame is None else blocks[0].astype(np.uint8)
 
+    def suggest(self, n: int = 5, *, query: "Query" = "mixture") -> "list[Suggestion]":
+        """Say which images, or parts of large ones, to annotate next, and with which kind of mark.
+
+        Parameters
+        ----------
+        n : int
+        query : {"mixture", "random", "entropy", "margin", "disagreement", "diversity"}
+            See `napari_weakseg.engine.queries.suggest`.
+
+        Returns
+        -------
+        list of Suggestion
+            The best first; fewer where not so many places are left.
+
+        Raises
+        ------
+        TrainingError
+            Nothing has been learned yet, or it was stopped.
+        """
+        answer = self._ask(Suggest(next(self._ids), n, query))
+        assert isinstance(answer, Suggested)
+        return list(answer.suggestions)
+
+    def claims(self) -> list[ClaimTrust]:
+        """Tell how far each object of the rough, imported and machine-made masks is trusted, the least first.
+
+        Raises
+        ------
+        TrainingError
+            Nothing has been learned yet.
+        """
+        answer = self._ask(Review(next(self._ids)))
+        assert isinstance(answer, Reviewed)
+        return list(answer.claims)
+
     def request_prediction(self, name: str, *, frame: Frame = (), probabilities: bool = False) -> int:
         """Predict in the background: `preview` brings the tiles, `predicted` or `refused` the end.
 
@@ -312,7 +356,7 @@ class Session:
             raise ProjectError(f"There is no image “{name}” in this project.", f"Its images: {known}.")
         return self.project.images[name]
 
-    def _ask(self, request: Predict | Grow) -> Predicted | Grown:
+    def _ask(self, request: Request) -> _Met:
         self._awaited[request.request_id] = None
         try:
             self._runner.send(request)
@@ -344,7 +388,7 @@ class Session:
 
     def _note(self, event: Event) -> None:
         match event:
-            case Predicted() | Grown() | Refused() if event.request_id in self._awaited:
+            case Predicted() | Grown() | Suggested() | Reviewed() | Refused() if event.request_id in self._awaited:
                 self._awaited[event.request_id] = event
             case Finished() if event.run_id in self._ended:
                 self._ended[event.run_id] = event

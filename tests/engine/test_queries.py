@@ -9,17 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_weakseg.engine.queries import (
-    Candidate,
-    Place,
     Query,
     Suggestion,
     balanced_random,
     k_centre,
-    measure,
     most_uncertain,
     suggest,
 )
 from napari_weakseg.engine.query_marks import SECONDS, MarkOffer, best_mark, mark_offers
+from napari_weakseg.engine.query_measures import Candidate, Place, measure
 
 SHAPES = [(40, 48), (12, 20, 24)]
 QUERIES: tuple[Query, ...] = ("random", "entropy", "margin", "disagreement", "diversity", "mixture")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import TrainingError
@@ -523,3 +524,120 @@ def test_a_session_learns_stops_and_predicts_from_what_was_saved(
     with Session(painted, device="cpu", config=config) as session:
         np.testing.assert_array_equal(session.predict("a"), labels)
         np.testing.assert_array_equal(session.grown("a"), grown)
+
+
+def discs(rng: np.random.Generator, n: int = 8, side: int = 96) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Bright discs on noise: image, and the number of each disc."""
+    y, x = np.mgrid[:side, :side]
+    ids = np.zeros((side, side), np.int32)
+    for i, (a, b) in enumerate(np.stack(np.unravel_index(rng.choice(9, n, replace=False), (3, 3)), 1) * 32 + 16, 1):
+        ids[(y - a - rng.integers(-4, 5)) ** 2 + (x - b - rng.integers(-4, 5)) ** 2 <= rng.integers(5, 9) ** 2] = i
+    return ((ids > 0) * 1.5 + rng.normal(0, 0.6, ids.shape)).astype(np.float32), ids
+
+
+def test_moved_rough_masks_are_trusted_less_than_right_ones(make_project: MakeProject, ready: MakeTrainer) -> None:
+    project, rng = make_project(), np.random.default_rng(0)
+    for i in range(14):
+        pixels, ids = discs(rng)
+        image = project.add_image(pixels, name=f"{i}", axes="YX")
+        mask = np.where(ids > 0, 2, 1).astype(np.uint8)
+        if i < 4:
+            image.paint(mask)
+            image.coverage(None, "exact")
+        else:  # of every second image the mask is moved by half of its side
+            image.paint(np.roll(mask, 16, (0, 1)) if i % 2 else mask, trust="rough")
+    trainer = steps(ready(project, batch=8, patch_px=64), 240)
+    weight = {moved: [c.weight for c in trainer.claims() if int(c.image) % 2 == moved] for moved in (0, 1)}
+    assert min(len(values) for values in weight.values()) >= 5
+    assert np.mean(weight[0]) - np.mean(weight[1]) > 0.2
+    listed = [c.weight for c in trainer.claims()]
+    assert listed == sorted(listed)
+
+
+def test_weights_of_claims_are_saved_with_the_network(
+    make_project: MakeProject, ready: MakeTrainer, tmp_path: Path
+) -> None:
+    project, rng = make_project(), np.random.default_rng(1)
+    for i in range(5):
+        pixels, ids = discs(rng)
+        image = project.add_image(pixels, name=f"{i}", axes="YX")
+        mask = np.where(ids > 0, 2, 1).astype(np.uint8)
+        image.paint(mask, trust="sure" if i < 3 else "rough")
+        if i < 3:
+            image.coverage(None, "exact")
+    one = steps(ready(project, batch=8), 81)
+    assert {c.weight for c in one.claims()} != {0.5}
+    one.save(tmp_path)
+    two = ready(project, batch=8)
+    two.load(tmp_path)
+    assert two.claims() == one.claims()
+    assert two.claims() == steps(two, 1).claims()
+    project.images["4"].paint(np.zeros((96, 96), np.uint8), trust="rough")  # a mask that is taken back
+    project.images["3"].paint(np.full((96, 96), 2, np.uint8), trust="rough")  # one that is drawn anew
+    for name in ("3", "4"):
+        two.annotations_changed(name)
+    steps(two, 2)
+    (new,) = [c for c in two.claims() if c.pixels == 96 * 96]
+    assert new.weight == pytest.approx(0.5, abs=0.2)
+
+
+ALL_TERMS = {
+    "multiscale_weight": 1.0,
+    "bag_weight": 0.1,
+    "tag_weight": 0.1,
+    "consistency_weight": 1.0,
+    "second": "decoder",
+}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [ALL_TERMS, {**ALL_TERMS, "second": "network", "level_targets": "nearest"}, {"presence": "plus"}],
+    ids=["decoder", "network", "presence"],
+)
+def test_masks_boxes_tags_rough_masks_and_nothing_train_one_network(
+    make_project: MakeProject, ready: MakeTrainer, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    project, rng = make_project("background", "nucleus", "other"), np.random.default_rng(2)
+    for kind in ("exact", "exact", "blobs", "boxes", "present", "absent", "rough", "nothing"):
+        pixels, ids = discs(rng)
+        image = project.add_image(pixels, name=f"{len(project.images)} {kind}", axes="YX")
+        mask = np.where(ids > 0, 2, 1).astype(np.uint8)
+        if kind == "exact":
+            image.paint(mask)
+            image.coverage(None, "exact")
+        elif kind == "blobs":
+            image.paint(np.where(ids % 2 == 1, mask, 0).astype(np.uint8))
+        elif kind == "boxes":
+            for box in ndimage.find_objects(ids):
+                if box is not None:
+                    image.add_box("nucleus", [s.start for s in box], [s.stop for s in box])
+        elif kind in ("present", "absent"):
+            image.tag("nucleus", kind == "present")
+            image.tag("other", False)
+        elif kind == "rough":
+            image.paint(np.roll(mask, 3, 0), trust="imported")
+    trainer = steps(ready(project, batch=8, **settings), 62)
+    assert_healthy(trainer)
+    hinted = {b.place.image.split()[1] for b in trainer._store.blocks if b.hinted}
+    assert hinted == {"boxes", "present", "rough"}
+    trainer.save(tmp_path)
+    again = ready(project, batch=8, **settings)
+    again.load(tmp_path)
+    np.testing.assert_array_equal(
+        again.probabilities(np.zeros((1, 32, 32), np.float32)), trainer.probabilities(np.zeros((1, 32, 32), np.float32))
+    )
+    assert_healthy(steps(again, 2))
+
+
+def test_suggestions_prefer_what_is_not_annotated(painted: Project, tiny: TrainConfig) -> None:
+    rng = np.random.default_rng(3)
+    for i in range(3):
+        painted.add_image(discs(rng)[0], name=f"new {i}", axes="YX")
+    with Session(painted, device="cpu", config=tiny) as session:
+        session.train(steps=30)
+        found = session.suggest(3)
+        assert sorted(s.image for s in found) == ["new 0", "new 1", "new 2"]
+        assert all(s.reason and s.seconds > 0 for s in found)
+        assert session.suggest(2, query="entropy")[0].score > 0
+        assert session.claims() == []

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,8 @@ from napari_weakseg.engine.checkpoints import Checkpoints
 from napari_weakseg.engine.mailbox import Mailbox
 from napari_weakseg.engine.messages import Command, Event, Finished, Phase, StateChanged
 from napari_weakseg.engine.progress import MarkCount
-from napari_weakseg.engine.protocol import Report, Tile
+from napari_weakseg.engine.protocol import ClaimTrust, Report, Tile
+from napari_weakseg.engine.queries import Suggestion
 from napari_weakseg.engine.runner import THREAD_NAME, Runner
 
 TIMEOUT_S = 10.0
@@ -89,6 +90,18 @@ class FakeTrainer:
             shares[1] = 0.75
             shares[0] = 0.25
             yield Tile((top, columns.start), (stop, columns.stop), shares)
+
+    def suggest(self, n: int, *, query: str = "mixture") -> Generator[str, None, list[Suggestion]]:
+        for stage in ("Looking at “a”", "Looking at “b”"):
+            self._do("suggest", (n, query))
+            self.gate.wait(TIMEOUT_S)
+            yield stage
+        whole = (slice(0, SHAPE[0]), slice(0, SHAPE[1]))
+        return [Suggestion("b", (), whole, "blob", 5.0, "It looks new.", 1.0)][:n]
+
+    def claims(self) -> list[ClaimTrust]:
+        self._do("claims")
+        return [ClaimTrust("a", "rough", (), (2, 3), 40, 0.25)]
 
     def grown(self, image: str, frame: tuple[int, ...]) -> NDArray[np.uint8]:
         self._do("grown", image)

@@ -49,6 +49,24 @@ def _labels(path, value=2):
     return path
 
 
+def test_what_to_annotate_next_is_told(run, project):
+    run("train", "p.weakseg", "--steps", "3")
+    (told,) = json.loads(run("suggest", "p.weakseg", "--json").stdout)
+    assert told["image"] == "b"
+    assert told["stop"] == list(SHAPE)
+    assert "b: blob, about 5 s. It looks new." in run("suggest", "p.weakseg", "-n", "1").stdout
+
+
+def test_a_rough_mask_is_kept_apart(run, project, tmp_path):
+    told = run("annotate", "p.weakseg", "a", _labels(tmp_path / "mask.tif"), "--trust", "rough").stdout
+    assert "8 pixels claimed, rough" in told
+    with Project.open(project) as opened:
+        annotations = opened.images["a"].annotations
+        assert not np.asarray(annotations.labels[...]).any()
+        assert (np.asarray(annotations.claims["rough"][...]) == 2).sum() == 8
+    run("annotate", "p.weakseg", "a", tmp_path / "mask.tif", "--trust", "rough", "--coverage", "exact", code=2)
+
+
 def test_from_a_new_project_to_a_score(run, project, tmp_path):
     run("annotate", "p.weakseg", "a", _labels(tmp_path / "a_labels.tif"))
     trained = json.loads(run("train", "p.weakseg", "--steps", "3", "--json").stdout)

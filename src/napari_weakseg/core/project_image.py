@@ -115,6 +115,11 @@ class ProjectImage:
         with self._lock:
             return list(self._paint.recent)
 
+    @property
+    def claims_revision(self) -> int:
+        """Grows with every change of the masks that may be wrong, since the project was opened."""
+        return sum(paint.revision for paint in self._claims.values())
+
     def frames(self) -> list[tuple[int, ...]]:
         """Index of each frame, the part the network sees at once; one empty tuple where there is just one."""
         return list(product(*(range(size) for size in self.label_shape[: -self._project.ndim])))

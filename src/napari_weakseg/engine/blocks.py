@@ -128,6 +128,11 @@ class Block:
         """Whether something is said that shows no certain pixel: a box, a tag, a mask that may be wrong."""
         return bool(self.boxes or self.rough is not None or (self.whole and any(self.tags.values())))
 
+    @property
+    def hints(self) -> tuple[object, ...]:
+        """What is said beside certain pixels, to be compared."""
+        return self.boxes, self.tags, () if self.rough is None else self.rough.keys
+
     def refresh(self) -> None:
         """Index the pixels that training knows, by class, and drop claims that a person has overruled."""
         self.exact = bool(self.knowledge.complete.mean() > 0.5)

@@ -11,10 +11,12 @@ from napari_weakseg.engine.messages import (
     Predict,
     Request,
     Resume,
+    Review,
     Save,
     Shutdown,
     Start,
     Stop,
+    Suggest,
     View,
 )
 
@@ -36,11 +38,11 @@ class Inbox:
         What is on screen.
     view_changed : bool
         Nothing was predicted for it yet.
-    requests : deque of Predict and Grow
+    requests : deque of Request
     replaced, stopped : list of Start
         Runs that never began, because of another Start or a Stop.
-    cancelled : list of Predict and Grow
-        Requests that a Stop ended before they were met.
+    cancelled : list of Request
+        Those that a Stop ended before they were met.
     """
 
     def __init__(self) -> None:
@@ -112,7 +114,7 @@ class Inbox:
             case View():
                 self.view_changed |= command != self.view and command.image is not None
                 self.view = command if command.image is not None else None
-            case Predict() | Grow():
+            case Predict() | Grow() | Suggest() | Review():
                 self.requests.append(command)
             case Save():
                 self.save = True

@@ -25,7 +25,7 @@ from napari_weakseg.engine.messages import (
 from napari_weakseg.engine.pacing import Every, Pace, Stopwatch
 from napari_weakseg.engine.progress import History, MarkCount, sentence
 from napari_weakseg.engine.protocol import Report, TrainerProtocol
-from napari_weakseg.engine.showing import Showing, refusal
+from napari_weakseg.engine.showing import Showing, doing, refusal
 
 REPORT_INTERVAL_S = 0.5
 GROWN_INTERVAL_S = 5.0
@@ -357,7 +357,7 @@ class Loop:
         request = self._inbox.requests.popleft()
         before = self.status
         self._watch.hold()
-        self._enter(Phase.PREDICTING, f"Predicting “{request.image}”.")
+        self._enter(Phase.PREDICTING, doing(request))
         self._showing.answer(request)
         training = before.phase is Phase.TRAINING
         if training:

@@ -12,10 +12,14 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from napari_weakseg.engine.protocol import ClaimTrust
+    from napari_weakseg.engine.queries import Query, Suggestion
 
 Frame = tuple[int, ...]
 Region = tuple[slice, ...]
@@ -135,6 +139,22 @@ class Grow:
 
 
 @dataclass(frozen=True, slots=True)
+class Suggest:
+    """Say what to annotate next; answered by :class:`Suggested` or :class:`Refused`."""
+
+    request_id: int
+    n: int
+    query: "Query" = "mixture"
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Tell how far each rough mask is trusted; answered by :class:`Reviewed` or :class:`Refused`."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Save:
     """Save what was learned so far, without stopping."""
 
@@ -144,8 +164,8 @@ class Shutdown:
     """Save, free everything and end the thread."""
 
 
-Request = Predict | Grow
-Command = Start | Stop | Pause | Resume | AnnotationsChanged | View | Predict | Grow | Save | Shutdown
+Request = Predict | Grow | Suggest | Review
+Command = Start | Stop | Pause | Resume | AnnotationsChanged | View | Request | Save | Shutdown
 
 # -------------------------------------------------------------------- events
 
@@ -225,8 +245,24 @@ class Grown:
 
 
 @dataclass(frozen=True, slots=True)
+class Suggested:
+    """Answer to :class:`Suggest`, the best first."""
+
+    request_id: int
+    suggestions: "tuple[Suggestion, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """Answer to :class:`Review`, the least trusted first."""
+
+    request_id: int
+    claims: "tuple[ClaimTrust, ...]"
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
-    """A Predict or Grow could not be met; training, if any, goes on."""
+    """A request could not be met; training, if any, goes on."""
 
     request_id: int
     problem: str
@@ -300,6 +336,8 @@ Event = (
     | Conflict
     | Predicted
     | Grown
+    | Suggested
+    | Reviewed
     | Refused
     | Progress
     | Preview

@@ -1,9 +1,9 @@
 """What the runner asks of a trainer. It knows no thread, no queue and no window."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,36 @@ class Report:
     quality_n: int = 0
     note: str = ""
     rounds: int = 0
+
+
+if TYPE_CHECKING:
+    from napari_weakseg.core.annotations import Trust
+    from napari_weakseg.engine.queries import Query, Suggestion
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimTrust:
+    """How far an object of a rough, imported or machine-made mask is trusted.
+
+    Attributes
+    ----------
+    image : str
+    trust : {"rough", "imported", "machine"}
+        What it was given as.
+    frame : tuple of int
+    start : tuple of int
+        First pixel of the box around it, along the spatial axes.
+    pixels : int
+    weight : float
+        0 to 1; one half where nothing is known yet.
+    """
+
+    image: str
+    trust: "Trust"
+    frame: tuple[int, ...]
+    start: tuple[int, ...]
+    pixels: int
+    weight: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +122,12 @@ class TrainerProtocol(Protocol):
 
     def grown(self, image: str, frame: tuple[int, ...]) -> NDArray[np.uint8]:
         """Tell where the blobs of a frame have grown to: class ids (*S), 0 elsewhere."""
+
+    def suggest(self, n: int, *, query: "Query" = "mixture") -> "Generator[str, None, list[Suggestion]]":
+        """Choose what to annotate next, in short stages that each give a sentence; the best first."""
+
+    def claims(self) -> list[ClaimTrust]:
+        """Tell how far each rough mask is trusted, the least trusted first."""
 
     def conflicts(self) -> Mapping[str, int]:
         """Count the pixels of each image that are said to be two things at once."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_weakseg.core.annotations import CLAIMS, Annotations
+from napari_weakseg.core.annotations import CLAIMS, Annotations, Trust
 from napari_weakseg.core.regions import Region
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Rough", "rough_of"]
 
-Key = tuple[str, str, tuple[int, ...], tuple[int, ...], int]
+Key = tuple[str, Trust, tuple[int, ...], tuple[int, ...], int]
 """Image, trust, frame, first pixel and checksum of an object: drawn anew it is another one."""
 
 
@@ -80,7 +80,7 @@ def rough_of(annotations: Annotations, place: "Place") -> Rough | None:
     return Rough(labels, ids, tuple(keys), pixels, np.zeros(len(keys) + 1, np.int32))
 
 
-def _parts(labels: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.bool_], str, Region]]:
+def _parts(labels: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.bool_], Trust, Region]]:
     """Find connected objects of one class and one kind: mask within a box, kind, box."""
     around = np.ones((3,) * labels.ndim, bool)
     for number, trust in enumerate(CLAIMS, 1):

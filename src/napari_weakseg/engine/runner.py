@@ -19,10 +19,12 @@ from napari_weakseg.engine.messages import (
     Phase,
     Predict,
     Refused,
+    Review,
     Shutdown,
     Start,
     StateChanged,
     Status,
+    Suggest,
 )
 from napari_weakseg.engine.protocol import TrainerProtocol
 from napari_weakseg.engine.showing import Showing
@@ -126,7 +128,7 @@ class Runner:
         match command:
             case Start():
                 self._mailbox.put(Finished(command.run_id, "stopped", self.status.step, 0.0))
-            case Predict() | Grow():
+            case Predict() | Grow() | Suggest() | Review():
                 self._mailbox.put(
                     Refused(command.request_id, "The session is closed.", "Open the project in a new session.")
                 )

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,17 @@ from napari_weakseg.engine.messages import (
     Preview,
     Refused,
     Request,
+    Review,
+    Reviewed,
+    Suggest,
+    Suggested,
     View,
 )
 from napari_weakseg.engine.pacing import Pace
 from napari_weakseg.engine.protocol import Tile, TrainerProtocol
+
+if TYPE_CHECKING:
+    from napari_weakseg.engine.queries import Suggestion
 
 _log = logging.getLogger(__name__)
 
@@ -38,11 +45,22 @@ def class_ids(probabilities: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(probabilities.argmax(axis=0) + 1, np.uint8)
 
 
+def doing(request: Request) -> str:
+    """Say what a request makes the engine do."""
+    match request:
+        case Suggest():
+            return "Looking for what to annotate next."
+        case Review():
+            return "Looking at the rough masks."
+        case _:
+            return f"Predicting “{request.image}”."
+
+
 def refusal(request: Request) -> Refused:
     """Answer for a request that a Stop came before."""
     return Refused(
         request.request_id,
-        "The prediction was stopped before it was complete.",
+        "This was stopped before it was complete.",
         "Ask for it again if you need it.",
     )
 
@@ -70,11 +88,8 @@ class Showing:
     def answer(self, request: Request) -> None:
         """Meet a request, or say why not."""
         try:
-            self._holder.at_hand(prepared=isinstance(request, Grow))
-            if isinstance(request, Grow):
-                self._post(self._grow(request))
-            else:
-                self._post(self._holder.surviving(lambda trainer: self._predict(trainer, request)))
+            self._holder.at_hand(prepared=isinstance(request, Grow | Review))
+            self._post(self._holder.surviving(lambda trainer: self._met(trainer, request)))
         except _Interrupted:
             self._post(refusal(request))
         except Exception as error:
@@ -82,9 +97,28 @@ class Showing:
             failure = explain(error)
             self._post(Refused(request.request_id, failure.problem, failure.remedy, failure.details))
 
-    def _grow(self, request: Grow) -> Grown:
-        labels = self._holder.surviving(lambda trainer: trainer.grown(request.image, request.frame))
-        return Grown(request.request_id, request.image, request.frame, labels)
+    def _met(self, trainer: TrainerProtocol, request: Request) -> Event:
+        match request:
+            case Grow(number, image, frame):
+                return Grown(number, image, frame, trainer.grown(image, frame))
+            case Suggest(number, n, query):
+                return Suggested(number, tuple(self._staged(trainer.suggest(n, query=query))))
+            case Review(number):
+                return Reviewed(number, tuple(trainer.claims()))
+            case Predict():
+                return self._predict(trainer, request)
+
+    def _staged(self, stages: Generator[str, None, "list[Suggestion]"]) -> "list[Suggestion]":
+        """Take stage after stage, unless a Stop comes."""
+        while True:
+            try:
+                self._say(next(stages))
+            except StopIteration as end:
+                found: list[Suggestion] = end.value
+                return found
+            self._inbox.read()
+            if self._inbox.interrupted:
+                raise _Interrupted
 
     def _predict(self, trainer: TrainerProtocol, request: Predict) -> Predicted:
         view = self._inbox.view

@@ -99,13 +99,15 @@ class BlockStore:
             return []
         regions = self._regions_changed(image)
         touched = [block for block in self.blocks if block.place.image == name and _touches(block, regions)]
-        before = [(block.knowledge.allowed, block.knowledge.seeds) for block in touched]
+        before = [(block.knowledge.allowed, block.knowledge.seeds, block.hints) for block in touched]
         for block in touched:
             reading.update(block, image, self._reach)
         touched = [
             block
-            for block, (allowed, seeds) in zip(touched, before, strict=True)
-            if not np.array_equal(allowed, block.knowledge.allowed) or not np.array_equal(seeds, block.knowledge.seeds)
+            for block, (allowed, seeds, hints) in zip(touched, before, strict=True)
+            if hints != block.hints
+            or not np.array_equal(allowed, block.knowledge.allowed)
+            or not np.array_equal(seeds, block.knowledge.seeds)
         ]
         touched += self._read_new(image)
         self._extend_reach(touched)
@@ -124,7 +126,7 @@ class BlockStore:
     def _regions_changed(self, image: ProjectImage) -> list[Region] | None:
         """Where an image was painted since the last call; None = anywhere."""
         annotations, recent = image.annotations, image.recent
-        marks = (annotations.boxes, dict(annotations.tags), annotations.rules)
+        marks = (annotations.boxes, dict(annotations.tags), annotations.rules, image.claims_revision)
         seen, newest = self._seen.get(image.name, (None, None))
         self._seen[image.name] = (marks, recent[0] if recent else None)
         if marks != seen:

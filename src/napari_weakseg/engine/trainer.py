@@ -1,7 +1,7 @@
 """Training: reads blocks, learns from what is known about them, grows their blobs, predicts."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from napari_weakseg.core.errors import TrainingError
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.regions import Region, shape_of
 from napari_weakseg.engine import device as devices
-from napari_weakseg.engine.augment import Geometry, apply_geometry, sample_geometry
+from napari_weakseg.engine.augment import Geometry, apply_geometry, sample_geometry, views
 from napari_weakseg.engine.bags import Boxes
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.checkpoint import (
@@ -38,9 +38,11 @@ from napari_weakseg.engine.mixing import cut_windows, mixed
 from napari_weakseg.engine.networks import Head, UNet, padded_size, with_classes
 from napari_weakseg.engine.objective import Given, Mix, objective
 from napari_weakseg.engine.predict import predict_tiles
-from napari_weakseg.engine.protocol import Report, Tile
+from napari_weakseg.engine.protocol import ClaimTrust, Report, Tile
+from napari_weakseg.engine.queries import Query, Suggestion, suggest
 from napari_weakseg.engine.sampling import Batch, Sampler
 from napari_weakseg.engine.store import BlockStore
+from napari_weakseg.engine.suggesting import candidates
 from napari_weakseg.engine.teacher import (
     ClassThresholds,
     PseudoLabel,
@@ -428,6 +430,36 @@ class Trainer:
             if block.growth is not None:
                 result[block.place.region] = block.growth.seed_class[block.growth.ids]
         return result
+
+    def suggest(self, n: int, *, query: Query = "mixture") -> Generator[str, None, list[Suggestion]]:
+        """Choose what to annotate next, image by image; nothing has to be prepared."""
+        self._network()
+        found = []
+        for candidate in candidates(self._project, self._store.blocks, self._views_say, self._seed):
+            found.append(candidate)
+            yield f"Looking at “{candidate.image}”"
+        rng = np.random.default_rng([self._seed, self.steps])
+        return suggest(found, n, query=query, rng=rng)
+
+    @torch.inference_mode()
+    def _views_say(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities (V, K, *S) of an image seen from several sides, and its mean features at the coarsest level."""
+        network = self._settled_teacher(slack=_SETTLED_FOR)
+        shape = pixels.shape[1:]
+        missing = [(0, b - a) for a, b in zip(shape, padded_size(shape, network.multiple), strict=True)]
+        image = torch.from_numpy(np.pad(pixels, [(0, 0), *missing], mode="symmetric")).to(self._device)
+        inside = tuple(slice(0, size) for size in shape)
+        said, features = [], []
+        for view in views(self._project.ndim, self._config.orientation, square=shape[-1] == shape[-2])[::2]:
+            with devices.autocast(self._device, self._project.ndim):
+                out = network(view.apply(image)[None])
+            said.append(view.undo(out.logits[0].float().softmax(0))[(slice(None), *inside)].cpu().numpy())
+            features.append(out.features[0][0].float().flatten(1).mean(1).cpu().numpy())
+        return np.stack(said), np.mean(features, 0)
+
+    def claims(self) -> list[ClaimTrust]:
+        """Tell how far each object of a rough mask is trusted, the least trusted first."""
+        return self._trust.by_object()
 
     # -- telling ---------------------------------------------------------------------------------------------
 

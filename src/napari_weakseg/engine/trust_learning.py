@@ -18,13 +18,14 @@ from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.losses import one_hot, project
 from napari_weakseg.engine.networks import Outputs
 from napari_weakseg.engine.objective import Given
+from napari_weakseg.engine.protocol import ClaimTrust
 from napari_weakseg.engine.rough import Key
 from napari_weakseg.engine.trust import ClaimWeights, agreement, balanced_weight, last_layer_gradient
 
 __all__ = ["TrustLearner"]
 
 _FROM = 60  # step from which weights move: before, gradients tell little
-_EVERY = 20  # steps between two looks
+_EVERY = 5  # steps between two looks: an image comes into a batch only now and then
 _FEWEST_EXACT = 3  # exact blocks; with fewer of them the weights would fit these alone
 _KEPT = 0.9  # share of the old exact gradient that stays at each look
 
@@ -78,9 +79,15 @@ class TrustLearner:
             self._table = torch.from_numpy(np.append(np.float32(0), self._joined())).to(places.device)
         return self._table[places.long()]
 
-    def by_object(self) -> list[tuple[Key, float]]:
+    def by_object(self) -> list[ClaimTrust]:
         """Weight of each object, the least trusted first."""
-        return sorted(zip(self._rows, map(float, self._joined()), strict=True), key=lambda item: item[1])
+        found = [
+            ClaimTrust(image, trust, frame, start, pixels, float(weight))
+            for (image, trust, frame, start, _), pixels, weight in zip(
+                self._rows, self._pixels, self._joined(), strict=True
+            )
+        ]
+        return sorted(found, key=lambda claim: claim.weight)
 
     @torch.no_grad()
     def learn(self, step: int, out: Outputs, given: Given, n_exact: int) -> None:
