@@ -29,6 +29,7 @@ from napari_weakseg.cli_files import (
 )
 from napari_weakseg.cli_info import as_text, describe
 from napari_weakseg.core.annotations import Coverage
+from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import ImageError, ProjectError, WeaksegError
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine import messages
@@ -81,6 +82,16 @@ class QueryChoice(StrEnum):
     MARGIN = "margin"
     DISAGREEMENT = "disagreement"
     DIVERSITY = "diversity"
+
+
+class PresetChoice(StrEnum):
+    """Published methods."""
+
+    PARTIAL_MASKS = "partial-masks"
+    EVERY_ANNOTATION_COUNTS = "every-annotation-counts"
+    PRESENCE_MASKING = "presence-masking"
+    HYBRID_SUPERVISION = "hybrid-supervision"
+    TAGS_AND_MASKS = "tags-and-masks"
 
 
 class What(StrEnum):
@@ -196,6 +207,10 @@ def annotate(
         typer.echo(f"{image}: {int((ids > 0).sum())} pixels annotated, {kind}.")
 
 
+def _preset(choice: PresetChoice | None) -> TrainConfig | None:
+    return None if choice is None else TrainConfig.preset(choice.value)
+
+
 @app.command()
 @_guarded
 def train(
@@ -206,6 +221,9 @@ def train(
     device: Device = "auto",
     seed: Seed = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
+    preset: Annotated[
+        PresetChoice | None, typer.Option(help="A published method in place of the project's settings, to compare.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train on all the marks of a project."""
@@ -213,7 +231,7 @@ def train(
         seconds = DEFAULT_SECONDS
     with (
         Project.open(project) as opened,
-        Session(opened, device=device, seed=seed, threads=threads) as session,
+        Session(opened, device=device, seed=seed, threads=threads, config=_preset(preset)) as session,
         _bar() as bar,
     ):
         task = bar.add_task("Getting ready.", total=seconds if seconds is not None else steps)

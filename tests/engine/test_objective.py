@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_weakseg.core.config import TrainConfig
+from napari_weakseg.core.presets import PRESETS
 from napari_weakseg.engine.bags import Boxes
 from napari_weakseg.engine.mixing import cut_windows
 from napari_weakseg.engine.networks import Outputs
@@ -93,7 +94,7 @@ def test_every_annotation_counts_equals_a_direct_implementation(shape: tuple[int
     out = outputs(shape)
     said = torch.randn(2, K, *shape, generator=rng(3), dtype=torch.float64).mul(4).softmax(1)
     target, weight = teacher_target(said, allowed)
-    config = TrainConfig(**BARE, multiscale_weight=1, consistency_weight=1)
+    config = TrainConfig.preset("every-annotation-counts")
     known = given(allowed, exact=1)
     loss = total(config, out, known, teacher=PseudoLabel(target, weight, 0.7))
 
@@ -136,7 +137,7 @@ def test_presence_masking_replaces_the_set_loss(shape: tuple[int, ...]) -> None:
     allowed[:, 2] |= y == 0
     known = replace(given(allowed, painted=y > 0), annotated=torch.tensor([[True, True, False]]).expand(2, K))
     out = outputs(shape)
-    loss = total(TrainConfig(**BARE, presence="base", presence_dice="none"), out, known)
+    loss = total(TrainConfig.preset("presence-masking", presence="base", presence_dice="none"), out, known)
     nll = F.cross_entropy(out.logits, y, reduction="none")
     torch.testing.assert_close(loss, nll[y == 1].mean())
 
@@ -152,7 +153,7 @@ def test_hybrid_supervision_equals_a_direct_implementation(shape: tuple[int, ...
     known = replace(given(allowed, exact=1, rough=rough), trust=gamma)
     out, mixed_out = outputs(shape, second=True), outputs(shape, seed=1, second=True)
     windows = cut_windows(2, shape, generator=rng(2))
-    config = TrainConfig(**{**BARE, "rough_weight": 1}, second="network")
+    config = TrainConfig.preset("hybrid-supervision")
     loss = total(config, out, known, mix=Mix(mixed_out, windows))
 
     def cut(x: Tensor) -> Tensor:
@@ -178,7 +179,7 @@ def test_the_classifier_alone_is_a_setting(shape: tuple[int, ...]) -> None:
     known = replace(
         given(torch.ones(2, K, *shape, dtype=torch.bool)), tags=torch.tensor([[1, -1, 0], [0, 0, 0]], dtype=torch.int8)
     )
-    loss = total(TrainConfig(**BARE, tag_weight=1), out, known)
+    loss = total(TrainConfig.preset("tags-and-masks"), out, known)
     assert out.class_maps is not None
     n = max(1, round(0.1 * out.class_maps[0, 0].numel()))
     score = out.class_maps.flatten(2).topk(n, 2).values.mean(2)[0]
@@ -214,3 +215,52 @@ def test_an_unlabelled_image_teaches_nothing_by_itself(shape: tuple[int, ...]) -
     gradients = torch.autograd.grad(loss, tensors, allow_unused=True)
     assert loss.item() == 0
     assert all(g is None or not g.any() for g in gradients)
+
+
+@both
+def test_partial_masks_equals_a_direct_implementation(shape: tuple[int, ...]) -> None:
+    """One image with an exact mask, one with blobs that have grown (after Ke et al.; the terms are ours)."""
+    y, allowed = full_mask(shape)
+    blob = torch.rand(shape, generator=rng(4)) < 0.2
+    allowed[1] = allowed[1] | ~blob
+    claim, weight = torch.zeros(2, *shape, dtype=torch.uint8), torch.zeros(2, *shape, dtype=torch.uint8)
+    grown = ~blob & (torch.rand(shape, generator=rng(5)) < 0.3)
+    claim[1][grown] = (y[1][grown] + 1).to(torch.uint8)
+    weight[1][grown] = 204
+    approximation = torch.where(torch.rand(2, *shape, generator=rng(6)) < 0.1, 255, y + 1).to(torch.uint8)
+    interface = torch.randint(0, 2, (2, *shape), generator=rng(7), dtype=torch.uint8)
+    out = outputs(shape)
+    fields = {"claim": claim, "claim_weight": weight, "approximation": approximation, "interface": interface}
+    loss = total(TrainConfig.preset("partial-masks"), out, given(allowed, exact=1, **fields))
+
+    nll = F.cross_entropy(out.logits, y, reduction="none")
+    direct = (nll[0].mean() + nll[1][blob].mean()) / 2
+    direct = direct + 0.5 * 0.8 * nll[1][grown].mean()
+    p, dices = out.logits.softmax(1), []
+    known = allowed.sum(1) == 1
+    for b in range(2):
+        for c in range(K):
+            true = (y[b] == c) & known[b]
+            overlap, size = p[b, c][true].sum(), p[b, c][known[b]].sum() + true.sum()
+            dices.append(1 - (2 * overlap + 1) / (size + 1))
+    direct = direct + torch.stack(dices).mean()
+    counted = approximation != 255
+    like = F.cross_entropy(out.approximation, approximation.long() * counted, reduction="none")
+    direct = direct + 0.5 * like[counted].mean()
+    positive = interface == 1
+    ratio = ((~positive).sum() / positive.sum()).clamp(1, 10)
+    each = F.binary_cross_entropy_with_logits(out.separation[:, 0], positive.double(), reduction="none")
+    balance = torch.where(positive, ratio, 1.0)
+    direct = direct + 0.5 * (each * balance).sum() / balance.sum()
+    torch.testing.assert_close(loss, direct)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_settings_and_can_be_changed(name: Any) -> None:
+    assert TrainConfig.preset(name) != TrainConfig()
+    assert TrainConfig.preset(name, width=8).width == 8
+
+
+def test_a_preset_that_does_not_exist_is_told() -> None:
+    with pytest.raises(ValueError, match="there is no preset “best”; there are partial-masks"):
+        TrainConfig.preset("best")  # type: ignore[arg-type]

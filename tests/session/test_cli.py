@@ -12,7 +12,8 @@ import tifffile
 from typer.testing import CliRunner
 
 from napari_weakseg import session as session_module
-from napari_weakseg.cli import app
+from napari_weakseg.cli import PresetChoice, app
+from napari_weakseg.core.presets import PRESETS
 from napari_weakseg.core.project import Project
 
 SHAPE = (6, 8)  # what the trainer of the tests predicts
@@ -55,6 +56,17 @@ def test_what_to_annotate_next_is_told(run, project):
     assert told["image"] == "b"
     assert told["stop"] == list(SHAPE)
     assert "b: blob, about 5 s. It looks new." in run("suggest", "p.weakseg", "-n", "1").stdout
+
+
+def test_a_published_method_can_be_trained(run, project):
+    assert json.loads(run("train", "p.weakseg", "--steps", "2", "--preset", "presence-masking", "--json").stdout)[
+        "step"
+    ]
+    assert "no-method" in run("train", "p.weakseg", "--preset", "no-method", code=2).output
+
+
+def test_the_command_line_knows_every_preset():
+    assert [choice.value for choice in PresetChoice] == list(PRESETS)
 
 
 def test_a_rough_mask_is_kept_apart(run, project, tmp_path):

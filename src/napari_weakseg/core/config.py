@@ -1,8 +1,10 @@
 """Settings of the training, saved with the project."""
 
-from typing import Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from napari_weakseg.core.presets import PRESETS, Preset
 
 
 class TrainConfig(BaseModel):
@@ -102,3 +104,27 @@ class TrainConfig(BaseModel):
     presence: Literal["set", "base", "or", "plus"] = "set"
     presence_dice: Literal["none", "soft", "log"] = "log"
     intensity: float = Field(default=0.2, ge=0, le=1)
+
+    @classmethod
+    def preset(cls, name: Preset, **settings: Any) -> Self:
+        """Settings that stand for a published method; see `docs/methods.md` for what they are faithful to.
+
+        Parameters
+        ----------
+        name : {"partial-masks", "every-annotation-counts", "presence-masking", "hybrid-supervision", "tags-and-masks"}
+        **settings
+            Put on top.
+
+        Raises
+        ------
+        ValueError
+            If there is no such preset, or a setting makes no sense.
+
+        Examples
+        --------
+        >>> TrainConfig.preset("presence-masking").presence
+        'plus'
+        """
+        if name not in PRESETS:
+            raise ValueError(f"there is no preset “{name}”; there are {', '.join(PRESETS)}")
+        return cls(**{**PRESETS[name], **settings})

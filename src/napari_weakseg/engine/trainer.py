@@ -19,6 +19,7 @@ from napari_weakseg.core.regions import Region, shape_of
 from napari_weakseg.engine import device as devices
 from napari_weakseg.engine.augment import Geometry, apply_geometry, sample_geometry, views
 from napari_weakseg.engine.bags import Boxes
+from napari_weakseg.engine.blending import best_share, held_out_pixels
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.checkpoint import (
     flat_optimizer,
@@ -61,8 +62,9 @@ _HALVED_AT = 200  # step at which the step size has halved
 _LEAST_STEP = 0.1
 _FOREST_STEPS = 38.0  # for each class, until the forest counts half: to tell more classes apart takes more steps
 _FOREST_LEAST = 0.03
+_FOREST_JUDGED = 50  # steps between two looks at whether the forest still helps
 _QUALITY_EVERY = 50  # steps
-_JUDGES = 4  # blocks that held-out quality is taken from
+_JUDGES = 4  # blocks that held-out quality, and the share of the forest, are taken from
 _SETTLING_BATCHES = 4  # from which the teacher's normalisation statistics are taken
 _NEVER = -1_000_000
 _SETTLED_FOR = 20  # steps that they are good enough for growth
@@ -100,6 +102,7 @@ class Trainer:
         devices.keep_memory(self._device)
         self._student: UNet | None = None
         self._forest: PixelForest | None = None
+        self._kept_share = 0.0
         self._terms: dict[str, Tensor] = {}
         self._quality: tuple[float | None, int] = (None, 0)
         self._judged = -_QUALITY_EVERY
@@ -238,6 +241,7 @@ class Trainer:
                 "Paint a blob inside some objects and a stroke of background, then train again.",
             )
         self._grower.step(self.steps, self._says_lately)
+        self._judge_forest()
         batch = self._sampler.draw(self._store.blocks)
         student.train()
         rate = self._config.learning_rate * step_size(self.steps)
@@ -361,11 +365,34 @@ class Trainer:
 
     def _forest_share(self) -> float:
         """Share of the early forest in the prediction."""
+        if not self._config.forest:
+            return 0.0
         half = _FOREST_STEPS * len(self._classes)
-        return float(expit(3 * (1 - self.steps / half))) if self._config.forest else 0.0
+        return max(float(expit(3 * (1 - self.steps / half))), self._kept_share)
 
     def _forest_counts(self) -> bool:
         return self._forest_share() > _FOREST_LEAST
+
+    def _judge_forest(self) -> None:
+        """Keep the forest beside the network for as long as held-out marks of several classes speak for it.
+
+        Of rough marks only: with the one part of an exact image that is held out, the forest was kept where it did harm.
+        """
+        if self.steps % _FOREST_JUDGED or not self.steps or not self._forest_counts() or self._forest is None:
+            return
+        forest, network, labels = [], [], []
+        judges = [block for block in self._store.blocks if block.held_out.any()]
+        if any(block.exact for block in judges):
+            return
+        for block in judges[:_JUDGES]:
+            certain = block.knowledge.certain
+            at = held_out_pixels(block.held_out, certain, self._rng)
+            if len(at):
+                said, _ = self._says_lately(block.pixels)
+                forest.append(self._forest.predict_at(block.pixels, at))
+                network.append(said.reshape(len(said), -1)[:, at])
+                labels.append(certain.ravel()[at])
+        self._kept_share = best_share(forest, network, labels) or 0.0
 
     def _fit_forest(self) -> None:
         self._pixel_forest().fit(self._store.blocks, self._rng)
@@ -567,6 +594,7 @@ class Trainer:
             "growth": self._grower.save(),
             "width": self._width,
             "trust": self._trust.save(),
+            "kept_share": self._kept_share,
             "blocks": records,
             "rng": self._rng.bit_generator.state,
         }
@@ -582,6 +610,7 @@ class Trainer:
         self._random.set_state(tensors["random"])
         self._rng.bit_generator.state = state["rng"]
         self._teacher.updates = int(state["updates"])
+        self._kept_share = float(state["kept_share"])
         self._grower.restore(state["growth"])
         self._store.restore(tensors, state["blocks"])
         self._trust.restore(state["trust"], self._store.blocks, self._device)
