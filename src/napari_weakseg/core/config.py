@@ -107,7 +107,7 @@ class TrainConfig(BaseModel):
 
     @classmethod
     def preset(cls, name: Preset, **settings: Any) -> Self:
-        """Settings that stand for a published method; see `docs/methods.md` for what they are faithful to.
+        """Give settings that stand for a published method; see `docs/methods.md` for what they are faithful to.
 
         Parameters
         ----------

@@ -28,7 +28,8 @@ class PixelForest:
     """Extremely randomised trees on the responses of a filter bank.
 
     Ours: not part of any of the published methods. scikit-learn's trees, because they train in a fraction of a
-    second on a few ten thousand pixels and need no tuning.
+    second on a few ten thousand pixels and need no tuning. Where the coverage of some class is told, the known pixels
+    have the shares that the classes have in the images; else each class counts alike, for strokes tell no areas.
 
     Parameters
     ----------
@@ -46,6 +47,7 @@ class PixelForest:
         self._trees: Any = None
         self._kept: dict[Key, tuple[int, int, NDArray[np.float32], NDArray[np.uint8]]] = {}
         self._learned: tuple[NDArray[np.float32], NDArray[np.uint8]] | None = None
+        self._areas_tell = False
 
     @property
     def ready(self) -> bool:
@@ -70,6 +72,7 @@ class PixelForest:
         if len(np.unique(targets)) < 2:
             return
         self._learned = np.concatenate(features), targets
+        self._areas_tell = any((block.knowledge.known & ~block.knowledge.painted).any() for block in picked)
         self._grow()
 
     def _rows(
@@ -91,12 +94,17 @@ class PixelForest:
         if self._learned is None:
             return {}
         features, labels = self._learned
-        return {"forest.features": torch.from_numpy(features), "forest.labels": torch.from_numpy(labels)}
+        return {
+            "forest.features": torch.from_numpy(features),
+            "forest.labels": torch.from_numpy(labels),
+            "forest.areas_tell": torch.tensor(self._areas_tell),
+        }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `save` gave."""
         if "forest.features" in tensors:
             self._learned = tensors["forest.features"].numpy(), tensors["forest.labels"].numpy()
+            self._areas_tell = bool(tensors["forest.areas_tell"])
             self._trees = None
 
     def _grow(self) -> None:
@@ -107,7 +115,7 @@ class PixelForest:
             _TREES,
             max_depth=16,
             min_samples_leaf=2,
-            class_weight="balanced",
+            class_weight=None if self._areas_tell else "balanced",
             n_jobs=self._jobs,
             random_state=self._seed,
         )

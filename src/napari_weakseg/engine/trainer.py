@@ -376,7 +376,7 @@ class Trainer:
     def _judge_forest(self) -> None:
         """Keep the forest beside the network for as long as held-out marks of several classes speak for it.
 
-        Of rough marks only: with the one part of an exact image that is held out, the forest was kept where it did harm.
+        Of rough marks only: by the one part of an exact image that is held out it was kept where it did harm.
         """
         if self.steps % _FOREST_JUDGED or not self.steps or not self._forest_counts() or self._forest is None:
             return
@@ -583,6 +583,7 @@ class Trainer:
         tensors |= {f"teacher.{k}": v for k, v in self._teacher.network.state_dict().items()}
         tensors |= flat_optimizer(self._optimizer)
         tensors["random"] = self._random.get_state()
+        tensors["sure"] = self._sure.means
         tensors |= {f"seen.{i}": image for i, image in enumerate(self._seen)}
         if self._forest is not None and self._forest_counts():
             tensors |= self._forest.save()
@@ -608,6 +609,7 @@ class Trainer:
             network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         restore_optimizer(self._optimizer, tensors)
         self._random.set_state(tensors["random"])
+        self._sure.means = tensors["sure"].to(self._device)
         self._rng.bit_generator.state = state["rng"]
         self._teacher.updates = int(state["updates"])
         self._kept_share = float(state["kept_share"])
