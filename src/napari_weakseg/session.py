@@ -99,7 +99,9 @@ class Session:
     saved = Signal(Saved)  # what was learned is on disk
     conflict = Signal(Conflict)  # pixels said to be two things at once; 0 when resolved
     predicted = Signal(Predicted)  # answer to request_prediction
-    refused = Signal(Refused)  # a prediction that could not be made
+    suggested = Signal(Suggested)  # answer to request_suggestions
+    reviewed = Signal(Reviewed)  # answer to request_claims
+    refused = Signal(Refused)  # a request that could not be met
 
     def __init__(
         self,
@@ -327,6 +329,18 @@ class Session:
         self._runner.send(Predict(request_id, name, tuple(frame), None, probabilities))
         return request_id
 
+    def request_suggestions(self, n: int = 5, *, query: "Query" = "mixture") -> int:
+        """Ask in the background what to annotate next: `suggested` or `refused` brings the answer."""
+        request_id = next(self._ids)
+        self._runner.send(Suggest(request_id, n, query))
+        return request_id
+
+    def request_claims(self) -> int:
+        """Ask in the background how far rough masks are trusted: `reviewed` or `refused` brings the answer."""
+        request_id = next(self._ids)
+        self._runner.send(Review(request_id))
+        return request_id
+
     def evaluate(self, name: str, masks: NDArray[np.integer]) -> Mapping[str, ClassScore]:
         """Compare the prediction of an image with masks.
 
@@ -424,6 +438,8 @@ _SIGNALS = {
     Saved: "saved",
     Conflict: "conflict",
     Predicted: "predicted",
+    Suggested: "suggested",
+    Reviewed: "reviewed",
     Refused: "refused",
 }
 

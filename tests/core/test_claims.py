@@ -37,6 +37,17 @@ def test_claims_are_kept_apart_and_found_again(tmp_path: Path) -> None:
         assert not np.asarray(annotations.labels[...]).any()
 
 
+def test_a_claim_can_be_taken_back(tmp_path: Path) -> None:
+    with new(tmp_path) as project:
+        image = project.images["a"]
+        for trust in ("rough", "imported"):
+            image.paint(np.full(SHAPE, 2, np.uint8), trust=trust)  # type: ignore[arg-type]
+        image.drop_claims("rough")
+        image.drop_claims("machine")
+        assert not np.asarray(image.annotations.claims["rough"][...]).any()
+        assert np.asarray(image.annotations.claims["imported"][...]).all()
+
+
 def test_a_claim_counts_as_a_change(tmp_path: Path) -> None:
     with new(tmp_path) as project:
         image = project.images["a"]

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from napari_weakseg.core.errors import TrainingError
 from napari_weakseg.core.project import Project
-from napari_weakseg.engine.protocol import Report, Tile
+from napari_weakseg.engine.protocol import ClaimTrust, Report, Tile
+from napari_weakseg.engine.queries import Suggestion
 
 TILE_PX = 64
 
@@ -79,6 +80,22 @@ class FakeTrainer:
                 labels = self._classes(image, frame, part)
                 chances = np.stack([labels == i for i in self.project.classes.ids]).astype(np.float32)
                 yield Tile(tuple(s.start for s in part), tuple(s.stop for s in part), chances)
+
+    def suggest(self, n: int, *, query: str = "mixture") -> Generator[str, None, list[Suggestion]]:
+        found = []
+        for name, image in self.project.images.items():
+            yield f"Looking at “{name}”"
+            region = tuple(slice(0, size) for size in image.label_shape[-self.project.ndim :])
+            frame = image.frames()[-1]
+            found.append(Suggestion(name, frame, region, "blob", 12.0, f"“{name}” looks new.", 1.0))
+        return found[-n:]
+
+    def claims(self) -> list[ClaimTrust]:
+        return [
+            ClaimTrust(name, trust, image.frames()[0], (4, 5), 30, 0.25)
+            for name, image in self.project.images.items()
+            for trust in image.annotations.claims
+        ]
 
     def grown(self, image: str, frame: tuple[int, ...]) -> NDArray[np.uint8]:
         from scipy import ndimage

@@ -90,6 +90,59 @@ def test_the_prediction_appears_in_the_layer_that_was_there_before(qtbot, traini
     assert training.accept_box.grown.isEnabled()
 
 
+def test_suggestions_say_why_and_lead_there(qtbot, training, monkeypatch):
+    gone = []
+    monkeypatch.setattr(training.controller.bench.current, "go_to", gone.append)
+    box = training.next_box
+    qtbot.waitUntil(box.button.isEnabled, timeout=10_000)
+    box.button.click()
+    qtbot.waitUntil(lambda: box.list.topLevelItemCount() == 1, timeout=10_000)
+    item = box.list.topLevelItem(0)
+    assert [item.text(column) for column in range(3)] == ["cells", "blobs", "12 s"]
+    assert box.words.text() == "“cells” looks new."
+    box.list.itemClicked.emit(item, 0)
+    assert gone == [[48, 64]]
+    assert training.controller.link.phase is Phase.TRAINING
+
+
+def test_before_anything_is_learned_there_is_nothing_to_suggest(ready):
+    assert not ready.next_box.button.isEnabled()
+    assert not ready.claims_box.review.isEnabled()
+
+
+def test_a_labels_layer_is_taken_as_a_mask_that_may_be_wrong(qtbot, viewer, training, trainers):
+    mask = np.zeros((96, 128), np.int32)
+    mask[20:40, 20:50] = 2
+    layer = viewer.add_labels(mask, name="from elsewhere")
+    viewer.layers.selection.active = layer
+    box, project = training.claims_box, training.controller.bench.desk.project
+    box.trust.setCurrentIndex(box.trust.findData("imported"))
+    trainers[-1].changed.clear()
+    box.take.click()
+    np.testing.assert_array_equal(project.images["cells"].annotations.claims["imported"][...], mask)
+    np.testing.assert_array_equal(layer.data, mask)
+    qtbot.waitUntil(lambda: "cells" in trainers[-1].changed, timeout=10_000)
+    box.review.click()
+    qtbot.waitUntil(lambda: box.list.topLevelItemCount() == 1, timeout=10_000)
+    assert box.list.topLevelItem(0).text(2) == "0.25"
+    box.drop.click()
+    assert not np.asarray(project.images["cells"].annotations.claims["imported"][...]).any()
+
+
+@pytest.mark.parametrize("wrong", ["nothing selected", "another size", "no class"])
+def test_a_mask_that_does_not_fit_is_told(viewer, ready, wrong, monkeypatch):
+    told = []
+    monkeypatch.setattr("napari_weakseg.widgets.messages.warn", lambda *words: told.append(words))
+    mask = np.full((96, 128) if wrong != "another size" else (5, 6), 7 if wrong == "no class" else 2)
+    layer = viewer.add_labels(mask, name="mask")
+    viewer.layers.selection.active = layer if wrong != "nothing selected" else ready.controller.bench.current.image
+    ready.claims_box.take.click()
+    ((problem, remedy, _),) = told
+    assert problem
+    assert remedy
+    assert not ready.controller.bench.desk.project.images["cells"].annotations.claimed_region()
+
+
 def test_an_undo_reaches_the_engine(qtbot, training, trainers):
     layer = training.controller.bench.current.annotation
     qtbot.waitUntil(lambda: painted(training)[30, 35] == 2)

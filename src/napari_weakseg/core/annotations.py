@@ -163,5 +163,5 @@ class Annotations:
 
 def _occupied(labels: LabelArray) -> list[Region]:
     if isinstance(labels, ChunkedArray):
-        return [labels.region(key) for key in labels.keys]
+        return labels.occupied()
     return [whole(labels.shape)] if np.any(labels[...]) else []

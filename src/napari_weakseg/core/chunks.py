@@ -87,6 +87,10 @@ class ChunkedArray:
         with self._lock:
             return sorted(self._stored | {k for k, chunk in self._unsaved.items() if chunk.any()})
 
+    def occupied(self) -> list[Region]:
+        """Regions of the chunks that hold anything but zeros, in C order."""
+        return [self.region(key) for key in self.keys]
+
     def region(self, key: Key) -> Region:
         """Region of one chunk."""
         return chunk_region(key, self.chunks, self.shape)

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from napari_weakseg.core.annotations import CLAIMS, COVERAGE, Annotations, Box, Coverage, CoverageRule, Trust
@@ -26,7 +27,7 @@ from napari_weakseg.core.linked import LinkedImage
 from napari_weakseg.core.marks import Marks
 from napari_weakseg.core.paint import Paint
 from napari_weakseg.core.record import ImageRecord
-from napari_weakseg.core.regions import Region
+from napari_weakseg.core.regions import Region, shape_of
 from napari_weakseg.core.storage import storage_errors
 
 if TYPE_CHECKING:
@@ -195,6 +196,14 @@ class ProjectImage:
         check_object_ids(block, region, name=self.name)
         with self._changing():
             self._paint.put_objects(class_id, block, region)
+
+    def drop_claims(self, trust: Trust) -> None:
+        """Take back the mask of one kind that may be wrong; nothing happens where there is none."""
+        with self._changing():
+            claimed = self._claims.get(trust)
+            for region in claimed.labels.occupied() if claimed is not None else ():
+                assert claimed is not None
+                claimed.put_labels(np.zeros(shape_of(region), np.uint8), region)
 
     def add_box(self, class_: str | int, start: Sequence[int], stop: Sequence[int]) -> None:
         """Add a box around one object: corners in pixels of the label axes, half-open, cut at the border."""

@@ -13,6 +13,7 @@ from napari_weakseg.widgets import messages
 from napari_weakseg.widgets.accepting import Accepting
 from napari_weakseg.widgets.enablement import Action, Situation, enabled
 from napari_weakseg.widgets.engine_link import EngineLink
+from napari_weakseg.widgets.guidance import Guidance
 from napari_weakseg.widgets.keys import Shortcuts
 from napari_weakseg.widgets.marking import Marking
 from napari_weakseg.widgets.projects import Projects
@@ -64,6 +65,7 @@ class Controller(QObject):
         self.marking = Marking(self.bench, panel.class_table, guard, self)
         self.accepting = Accepting(viewer, panel.accept_box, lambda: self.bench.current, self)
         self.projects = Projects(self.bench, panel, self)
+        self.guidance = Guidance(self.bench, self.link, panel.next_box, panel.claims_box, self)
         self.keys = Shortcuts(viewer, self._key_actions())
         application = QCoreApplication.instance()
         self._quitting = application.aboutToQuit if application is not None else None
@@ -116,6 +118,7 @@ class Controller(QObject):
             "A": lambda _: self.accepting.accept_object(),
             "Shift-A": lambda _: self.accepting.accept_grown(),
             "N": lambda _: self.projects.go_next(),
+            "Shift-N": lambda _: self.guide(),
             "H": self._hold_to_hide,
         }
 
@@ -141,6 +144,11 @@ class Controller(QObject):
             if action in self._enabled():
                 self.do(action)
                 return
+
+    def guide(self) -> None:
+        """Ask what to annotate next, if that is possible now."""
+        if Action.SUGGEST in self._enabled():
+            self.guidance.suggest()
 
     def set_docked(self, docked: bool) -> None:
         """Bind the keys while the panel is open, and only then."""
@@ -181,6 +189,7 @@ class Controller(QObject):
         self._stopped_by_hand = False
         self.panel.train_box.curve.clear()
         self.panel.train_box.set_progress("")
+        self.guidance.clear()
         self.panel.project_box.set_path(project.path if project is not None else None)
         if project is None:
             self.link.close()
@@ -304,14 +313,18 @@ class Controller(QObject):
                 has_image=canvas is not None,
                 has_marks=self.bench.has_marks(),
                 has_result=canvas is not None and canvas.has_result(),
+                trained=self.link.trained,
                 busy=bool(self.bench.busy),
             )
         )
 
     def _update(self) -> None:
-        actions, panel = self._enabled(), self.panel
+        actions, panel, canvas = self._enabled(), self.panel, self.bench.current
         panel.train_box.set_enabled(actions)
         panel.accept_box.set_enabled(Action.ACCEPT in actions)
+        panel.next_box.button.setEnabled(Action.SUGGEST in actions)
+        panel.claims_box.setEnabled(canvas is not None)
+        panel.claims_box.review.setEnabled(Action.SUGGEST in actions)
         panel.class_table.setEnabled(Action.EDIT_CLASSES in actions)
         panel.image_box.set_editable(Action.DESCRIBE_IMAGE in actions)
         panel.settings.setEnabled(Action.CHANGE_SETTINGS in actions)

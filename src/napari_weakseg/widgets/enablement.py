@@ -14,6 +14,7 @@ class Action(StrEnum):
     RESUME = "resume"
     STOP = "stop"
     ACCEPT = "accept"
+    SUGGEST = "suggest"
     EDIT_CLASSES = "edit classes"
     DESCRIBE_IMAGE = "describe image"
     CHANGE_SETTINGS = "change settings"
@@ -34,6 +35,8 @@ class Situation:
         Anything is painted, boxed or tagged in the project.
     has_result : bool
         A prediction or grown region is on screen, to accept from.
+    trained : bool
+        There is a network to predict with.
     busy : bool
         A project is being opened or copied.
     """
@@ -42,6 +45,7 @@ class Situation:
     has_image: bool = False
     has_marks: bool = False
     has_result: bool = False
+    trained: bool = False
     busy: bool = False
 
 
@@ -68,6 +72,8 @@ def enabled(now: Situation) -> frozenset[Action]:
             actions.add(Action.DESCRIBE_IMAGE)
         if now.has_result:
             actions.add(Action.ACCEPT)
+        if now.trained and now.phase is not Phase.PREPARING:
+            actions.add(Action.SUGGEST)
     if now.phase is Phase.TRAINING:
         actions.add(Action.PAUSE)
     if now.phase is Phase.PAUSED:

@@ -14,8 +14,10 @@ from napari_weakseg.engine.messages import (
     Phase,
     Preview,
     Progress,
+    Reviewed,
     Saved,
     StateChanged,
+    Suggested,
 )
 from napari_weakseg.widgets.canvas import ImageCanvas, spatial_region
 from napari_weakseg.widgets.overlay import Role
@@ -43,6 +45,9 @@ class EngineLink(QObject):
     failed = Signal(object)  # Failed
     conflicts_changed = Signal(str, int)  # image, pixels
     saved = Signal(object)  # Path
+    suggested = Signal(object)  # tuple of Suggestion
+    reviewed = Signal(object)  # tuple of ClaimTrust
+    refused = Signal(object)  # Refused
     polled = Signal()
 
     def __init__(
@@ -72,6 +77,11 @@ class EngineLink(QObject):
         return self._phase in (Phase.PREPARING, Phase.TRAINING, Phase.PAUSED)
 
     @property
+    def trained(self) -> bool:
+        """Whether there is anything to predict with."""
+        return self._session is not None and self._session.status.trained
+
+    @property
     def session(self) -> "Session | None":
         """The session, or None where no project is open."""
         return self._session
@@ -87,6 +97,9 @@ class EngineLink(QObject):
         session.failed.connect(self._on_failed)
         session.saved.connect(self._on_saved)
         session.conflict.connect(self._on_conflict)
+        session.suggested.connect(self._on_suggested)
+        session.reviewed.connect(self._on_reviewed)
+        session.refused.connect(self.refused.emit)
         self._set_phase(Phase.IDLE, "")
         self._timer.start()
 
@@ -105,6 +118,9 @@ class EngineLink(QObject):
             session.failed,
             session.saved,
             session.conflict,
+            session.suggested,
+            session.reviewed,
+            session.refused,
         ):
             signal.disconnect()
         session.close()
@@ -135,6 +151,17 @@ class EngineLink(QObject):
         """Tell the engine that marks changed."""
         if self._session is not None:
             self._session.annotations_changed(image)
+
+    def suggest(self, n: int) -> bool:
+        """Ask what to annotate next; False where there is no session to ask."""
+        if self._session is not None:
+            self._session.request_suggestions(n)
+        return self._session is not None
+
+    def review(self) -> None:
+        """Ask how far the masks that may be wrong are trusted."""
+        if self._session is not None:
+            self._session.request_claims()
 
     def look_at(self, canvas: ImageCanvas | None) -> None:
         """Tell the engine what is on screen."""
@@ -179,6 +206,12 @@ class EngineLink(QObject):
 
     def _on_failed(self, event: Failed) -> None:
         self.failed.emit(event)
+
+    def _on_suggested(self, event: Suggested) -> None:
+        self.suggested.emit(event.suggestions)
+
+    def _on_reviewed(self, event: Reviewed) -> None:
+        self.reviewed.emit(event.claims)
 
     def _on_saved(self, event: Saved) -> None:
         self.saved.emit(event.path)

@@ -16,6 +16,7 @@ HELP = {
     "Shift-A": "accept all that has grown",
     "H": "hold to hide what the machine shows",
     "N": "next image or slice without marks",
+    "Shift-N": "suggest what to annotate next",
 }
 
 

@@ -15,6 +15,7 @@ from napari_weakseg.widgets.desk import Desk
 from napari_weakseg.widgets.engine_link import make_session as default_session
 from napari_weakseg.widgets.image_box import ImageBox
 from napari_weakseg.widgets.keys import HELP
+from napari_weakseg.widgets.next_box import ClaimsBox, NextBox
 from napari_weakseg.widgets.side_boxes import NoticeBox, ProjectBox, SettingsBox
 from napari_weakseg.widgets.train_box import AcceptBox, TrainBox
 
@@ -53,6 +54,8 @@ class WeaksegPanel(QWidget):
         self.class_table = ClassTableView(self)
         self.train_box = TrainBox(self)
         self.accept_box = AcceptBox(self)
+        self.next_box = NextBox(self)
+        self.claims_box = ClaimsBox(self)
         self.settings = SettingsBox(self)
         self.project_box = ProjectBox(self)
         self._lay_out()
@@ -72,6 +75,8 @@ class WeaksegPanel(QWidget):
         parts.addWidget(self._section("Classes", self.class_table))
         parts.addWidget(self._section("Learn", self.train_box))
         parts.addWidget(self._section("Accept into the annotation", self.accept_box))
+        parts.addWidget(self.next_box)
+        parts.addWidget(self._folded("Masks that may be wrong", self.claims_box))
         parts.addWidget(self._folded("Advanced", self.settings))
         parts.addWidget(self._folded("Keys", _key_help()))
         parts.addStretch(1)
