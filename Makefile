@@ -1,6 +1,7 @@
 # make demo    the coins: in a napari window where there is a display, else headless into demo/
 # make test    install what the tests need and run them all, windows included (on a virtual display)
 # make bench   measure, and write docs/benchmarks.md
+# make study   Dice against minutes of human work (ARGS="--size full" for a GPU), and write docs/study.md
 # make lint    ruff, mypy, import contracts
 #
 # Everything is installed into .venv; PYTHON=… chooses the Python it is made from, ARGS=… is passed on.
@@ -11,7 +12,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help venv demo test bench lint system clean
+.PHONY: help venv demo test bench study lint system clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -35,6 +36,10 @@ test: $(INSTALLED)
 	@if command -v xvfb-run >/dev/null; then \
 	  QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1400x900x24" $(BIN)/python -m pytest $(ARGS); \
 	else $(BIN)/python -m pytest $(ARGS); fi
+
+study: $(INSTALLED)
+	$(BIN)/python -m benchmarks study $(ARGS)
+	$(BIN)/python -m benchmarks report
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -1,4 +1,4 @@
-"""``python -m benchmarks [quality | growth | speed | report]``; everything where none is named."""
+"""``python -m benchmarks [quality | growth | speed | study | report]``; all but the study where none is named."""
 
 import argparse
 import os
@@ -27,12 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from benchmarks.annotator import POLICIES
     from benchmarks.arms import ARMS
     from benchmarks.speed import PARTS
+    from benchmarks.study import WAYS
 
     threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", default="all", choices=("all", "quality", "growth", "speed", "report"))
+    parser.add_argument("what", nargs="?", default="all", choices=("all", *_COMMANDS))
     parser.add_argument("--sets", nargs="+", choices=list(SETS), help="image sets")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), help="methods (quality)")
     parser.add_argument("--exact", nargs="+", type=int, help="numbers of exact images (quality, growth)")
@@ -43,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=threads, help="processor threads")
     parser.add_argument("--images", type=int, default=0, help="training images at most, for a trial; 0 = all")
     parser.add_argument("--judges", type=int, default=0, help="test images at most, for a trial; 0 = as documented")
+    parser.add_argument("--size", default="small", choices=("small", "full"), help="how much is run (study)")
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), help="ways to learn (study)")
+    parser.add_argument("--policy", default="mixed", choices=list(POLICIES), help="what is marked (study)")
     parser.add_argument("--side", type=int, default=20_000, help="side of the large image (speed, memory)")
     parser.add_argument("--results", type=Path, default=results.FOLDER, help="folder of the result files")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks.md", help="page to write")
@@ -101,14 +106,30 @@ def _speed(given: argparse.Namespace) -> None:
     )
 
 
+def _study(given: argparse.Namespace) -> None:
+    from benchmarks import study
+
+    study.run(
+        study.Options(
+            size=given.size,
+            ways=given.ways or tuple(study.WAYS),
+            policy=given.policy,
+            device=given.device,
+            threads=given.threads,
+            folder=given.results,
+        )
+    )
+
+
 def _report(given: argparse.Namespace) -> None:
-    from benchmarks import report
+    from benchmarks import report, report_study
 
     report.write(given.results, given.page)
-    print(f"Written: {given.page}")
+    report_study.write(given.results, given.page.with_name("study.md"))
+    print(f"Written: {given.page} and study.md beside it")
 
 
-_COMMANDS = {"quality": _quality, "growth": _growth, "speed": _speed, "report": _report}
+_COMMANDS = {"quality": _quality, "growth": _growth, "speed": _speed, "study": _study, "report": _report}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -218,3 +218,21 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
 def test_a_part_outside_is_refused() -> None:
     with pytest.raises(ImageError, match=r"shape is \(30, 30\) \(YX\).*inside"):
         ImageSource.open(np.zeros((30, 30)), name="field").read((slice(0, 31), slice(0, 30)))
+
+
+@pytest.mark.parametrize("kind", ["array", "tiff", "npy"])
+def test_normalising_never_writes_into_what_was_opened(tmp_path: Path, kind: str) -> None:
+    """float32 needs no conversion, so that a view of the user's array, or of a file mapped into memory, is at hand."""
+    array = np.random.default_rng(0).normal(5, 2, (40, 50)).astype(np.float32)
+    before = array.copy()
+    if kind == "tiff":
+        source = _tiff(tmp_path / "a.tif", array)
+    elif kind == "npy":
+        np.save(tmp_path / "a.npy", array)
+        source = ImageSource.open(tmp_path / "a.npy")
+    else:
+        source = ImageSource.open(array, name="a", axes="YX")
+    first = source.normalised(whole(source.label_shape))
+    np.testing.assert_array_equal(source.normalised(whole(source.label_shape)), first)
+    np.testing.assert_array_equal(array, before)
+    np.testing.assert_array_equal(source.read(whole(source.label_shape))[0], before)

@@ -116,7 +116,7 @@ class ImageSource:
         return source
 
     def read(self, region: Region) -> NDArray[np.float32]:
-        """Raw values of a region over the label axes, float32 ``(C, *region_shape)``.
+        """Raw values of a region over the label axes, float32 ``(C, *region_shape)``, in memory of their own.
 
         Raises
         ------
@@ -140,7 +140,8 @@ class ImageSource:
             raise unreadable(self.path, self.name, error) from error
         order = [self.axes.index(axis) for axis in CHANNEL + LABEL_AXES if axis in self.axes]
         block = block.transpose(order)
-        return np.ascontiguousarray(block if CHANNEL in self.axes else block[np.newaxis], np.float32)
+        # always a copy: what was opened may be somebody's array, or a file mapped into memory
+        return np.array(block if CHANNEL in self.axes else block[np.newaxis], np.float32, order="C")
 
     def normalised(self, region: Region) -> NDArray[np.float32]:
         """Values of a region, each channel's 1st percentile at 0 and 99th at 1, clipped to [-1, 4].

@@ -107,6 +107,8 @@ class Guidance(QObject):
         rows = [(_where(c.image, c.frame), str(c.pixels), f"{c.weight:.2f}") for c in self._trusts]
         tip = "0: it contradicts your exact images; 1: it agrees; 0.5: nothing is known yet. Nothing is ever deleted."
         self._claims.list.set_rows(rows, [tip] * len(rows))
+        if rows and all(c.weight == 0.5 for c in claims):
+            messages.info("Nothing is known about these masks yet: at least three images with exact masks are needed.")
         if not rows:
             messages.info("There is no rough, imported or machine-made mask in this project yet.")
 

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 
 __all__ = ["ClaimsBox", "JumpList", "NextBox"]
 
+_HIGHEST_PX = 150
 _TRUST = {
     "rough": "drawn roughly",
     "imported": "from elsewhere",
@@ -42,7 +43,6 @@ class JumpList(QTreeWidget):
             header.setStretchLastSection(False)
             header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.setMaximumHeight(150)
         self.itemActivated.connect(self._on_item)
         self.itemClicked.connect(self._on_item)
 
@@ -55,6 +55,14 @@ class JumpList(QTreeWidget):
                 item.setToolTip(column, tip)
             self.addTopLevelItem(item)
         self.setVisible(bool(rows))
+        self.setFixedHeight(self._height(len(rows)))
+
+    def _height(self, rows: int) -> int:
+        """Room for so many rows, up to a limit from which the list scrolls."""
+        header = self.header()
+        top = header.sizeHint().height() if header is not None else 0
+        each = self.sizeHintForRow(0) if rows else 0
+        return min(_HIGHEST_PX, top + each * rows + 2 * self.frameWidth() + 2)
 
     def _on_item(self, item: QTreeWidgetItem, column: int = 0) -> None:
         self.picked.emit(self.indexOfTopLevelItem(item))

@@ -1,0 +1,192 @@
+"""Dice against minutes of human work: ours, each published method's preset, ours without each part, and the baselines.
+
+One run = one set, one way to learn, so many minutes of a simulated annotator (`annotator`), one seed. All training
+images are in the project, most of them unmarked. Every way sees the same marks for the same seconds of training.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks import results
+from benchmarks.annotator import Annotator, Policy, apply
+from benchmarks.arms import PLAIN
+from benchmarks.forest import ForestBaseline
+from benchmarks.judging import judge
+from benchmarks.marks import Marked
+from benchmarks.sets import SETS, ImageSet, Judge, Picture, data_folder
+from benchmarks.training import train
+from napari_weakseg.core.config import TrainConfig
+from napari_weakseg.core.presets import PRESETS
+from napari_weakseg.core.project import Project
+from napari_weakseg.engine.trainer import Trainer
+
+FILE = "study.jsonl"
+KEY = ("set", "way", "policy", "minutes", "seed", "seconds", "device", "threads", "images", "judges", "revision")
+
+Size = Literal["small", "full"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """How much is run: sets, minutes of marking, seeds, seconds of training, training and test images at most."""
+
+    sets: tuple[str, ...]
+    minutes: tuple[float, ...]
+    seeds: int
+    seconds: float
+    images: int
+    judges: int
+
+
+SIZES: dict[Size, Scope] = {
+    "small": Scope(("dsb2018_fluo_a", "glas_train"), (2, 10), 2, 30.0, 60, 20),
+    "full": Scope(tuple(SETS), (1, 2, 5, 10, 20), 3, 60.0, 0, 0),
+}
+
+#: Parts of ours that are left out one by one, and parts that are off by default and put in.
+_WITHOUT: dict[str, dict[str, Any]] = {
+    "growth": {"growth": "off"},
+    "outlines": {"outline_weight": 0.0},
+    "the early forest": {"forest": False},
+    "overlap": {"dice_weight": 0.0},
+    "boxes and tags as bags": {"bag_weight": 0.0},
+    "approximation and separation": {"approximation_weight": 0.0, "separation_weight": 0.0},
+}
+_WITH: dict[str, dict[str, Any]] = {
+    "levels": {"multiscale_weight": 0.3},
+    "teacher": {"consistency_weight": 0.3},
+    "levels and teacher": {"multiscale_weight": 0.3, "consistency_weight": 0.3},
+    "second decoder": {"second": "decoder", "second_weight": 0.3},
+    "tag classifier": {"tag_weight": 0.1},
+}
+
+#: Ways to learn: title → settings; None is the pixel forest.
+WAYS: dict[str, TrainConfig | None] = {
+    "ours": TrainConfig(),
+    "full supervision": TrainConfig(),
+    "plain": PLAIN,
+    "forest": None,
+    **{name: TrainConfig.preset(name) for name in PRESETS},
+    **{f"ours without {part}": TrainConfig(**settings) for part, settings in _WITHOUT.items()},
+    **{f"ours with {part}": TrainConfig(**settings) for part, settings in _WITH.items()},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run, and where the lines go."""
+
+    size: Size
+    ways: Sequence[str]
+    policy: Policy
+    device: str
+    threads: int
+    folder: Path
+
+
+def run(options: Options) -> None:
+    """Make all runs that are not finished yet, seed by seed."""
+    data_folder()
+    file = options.folder / FILE
+    finished = set(results.newest(results.read(file), KEY))
+    wanted = [key for key in _grid(options) if tuple(key[name] for name in KEY) not in finished]
+    print(f"{len(wanted)} runs to make; finished ones are skipped.", flush=True)
+    for number, key in enumerate(wanted, 1):
+        named = f"{key['set']}, {key['minutes']:g} min, seed {key['seed']}, {key['way']}"
+        print(f"[{number}/{len(wanted)}] {named}", end=" … ", flush=True)
+        image_set = SETS[key["set"]]
+        measured = learn(image_set, key, image_set.judged(key["judges"]))
+        results.append(file, {**results.machine(options.threads, key["device"]), **key, **measured})
+        print(f"{measured['median']:.3f}", flush=True)
+
+
+def _grid(options: Options) -> Iterator[dict[str, Any]]:
+    scope = SIZES[options.size]
+    device = results.machine(options.threads, options.device)["device"]
+    for seed in range(scope.seeds):
+        for name in scope.sets:
+            for minutes in scope.minutes:
+                for way in options.ways:
+                    if way == "full supervision" and minutes != scope.minutes[0]:
+                        continue  # it does not depend on the minutes
+                    yield {
+                        "set": name,
+                        "way": way,
+                        "policy": options.policy,
+                        "minutes": 0.0 if way == "full supervision" else minutes,
+                        "seed": seed,
+                        "seconds": scope.seconds,
+                        "device": device,
+                        "threads": options.threads,
+                        "images": scope.images,
+                        "judges": scope.judges,
+                        "revision": results.revision("benchmarks.study"),
+                    }
+
+
+def learn(source: ImageSet, key: dict[str, Any], judges: Sequence[Judge]) -> dict[str, Any]:
+    """Mark, train and judge once."""
+    torch.set_num_threads(key["threads"])
+    with tempfile.TemporaryDirectory() as folder, _marked(Path(folder), source, key) as project:
+        config = WAYS[key["way"]]
+        if config is None:
+            return _by_forest(project, key, judges)
+        trainer = Trainer(project, config, device=key["device"], seed=key["seed"])
+        try:
+            for _ in train(trainer, [key["seconds"]], device=key["device"]):
+                pass
+
+            def predict(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+                return np.asarray(trainer.probabilities(pixels).argmax(0) + 1, np.uint8)
+
+            return {"steps": trainer.steps, **judge(predict, judges, len(source.classes))}
+        finally:
+            trainer.close()
+
+
+def _marked(folder: Path, source: ImageSet, key: dict[str, Any]) -> Project:
+    """Put the training images into a project, and the marks of so many minutes."""
+    project = Project.create(folder / "study.weakseg", source.classes)
+    names = source.names("train")
+    order = np.random.default_rng(key["seed"]).permutation(len(names))[: key["images"] or None]
+    pictures = [source.picture(names[i]) for i in order]
+    for picture in pictures:
+        image = project.add_image(picture.path, name=picture.name)
+        if key["way"] == "full supervision":
+            image.paint(picture.truth)
+            image.coverage(None, "exact")
+    if key["way"] != "full supervision":
+        annotator = Annotator(source, seed=key["seed"])
+        marks = annotator.spend(key["minutes"], key["policy"])
+        for name, those in groupby(marks, key=attrgetter("image")):
+            if name in project.images:
+                apply(those, project.images[name])
+    return project
+
+
+def _by_forest(project: Project, key: dict[str, Any], judges: Sequence[Judge]) -> dict[str, Any]:
+    """Let the forest learn from what is painted, background that follows from exact coverage included."""
+    marked = []
+    for image in project.images.values():
+        certain = image.knowledge().certain
+        labels = np.where(image.knowledge().complete | image.knowledge().painted, certain, 0).astype(np.uint8)
+        if labels.any():
+            nothing = np.zeros(labels.shape, np.int32)
+            marked.append(Marked(Picture(image.name, image.path, labels, nothing), labels, nothing))
+    forest = ForestBaseline(seed=key["seed"], threads=key["threads"])
+    began_s = time.perf_counter()
+    forest.fit(marked)
+    return {
+        "trained_s": round(time.perf_counter() - began_s, 1),
+        **judge(forest.predict, judges, len(project.classes)),
+    }
