@@ -1,6 +1,5 @@
 """Training: reads blocks, learns from what is known about them, grows their blobs, predicts."""
 
-from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit
 from torch import Tensor, nn
 
 from napari_weakseg.core.config import TrainConfig
@@ -17,10 +15,8 @@ from napari_weakseg.core.errors import TrainingError
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.regions import Region, shape_of
 from napari_weakseg.engine import device as devices
-from napari_weakseg.engine.augment import Geometry, apply_geometry, sample_geometry, views
+from napari_weakseg.engine.augment import Geometry, apply_geometry, sample_geometry
 from napari_weakseg.engine.bags import Boxes
-from napari_weakseg.engine.blending import best_share, held_out_pixels
-from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.checkpoint import (
     flat_optimizer,
     read_state,
@@ -28,9 +24,9 @@ from napari_weakseg.engine.checkpoint import (
     unreadable,
     write_state,
 )
+from napari_weakseg.engine.early import EarlyForest
 from napari_weakseg.engine.evaluate import quality
 from napari_weakseg.engine.failures import is_out_of_memory
-from napari_weakseg.engine.forest import PixelForest
 from napari_weakseg.engine.grower import Grower
 from napari_weakseg.engine.growing import median_round
 from napari_weakseg.engine.intensity import apply_intensity, sample_intensity
@@ -41,6 +37,7 @@ from napari_weakseg.engine.objective import Given, Mix, objective
 from napari_weakseg.engine.predict import predict_tiles
 from napari_weakseg.engine.protocol import ClaimTrust, Report, Tile
 from napari_weakseg.engine.queries import Query, Suggestion, suggest
+from napari_weakseg.engine.readiness import missing_marks, nothing_left
 from napari_weakseg.engine.sampling import Batch, Sampler
 from napari_weakseg.engine.store import BlockStore
 from napari_weakseg.engine.suggesting import candidates
@@ -49,10 +46,10 @@ from napari_weakseg.engine.teacher import (
     PseudoLabel,
     Teacher,
     ramp,
-    settle_statistics,
     teacher_target,
 )
 from napari_weakseg.engine.trust_learning import TrustLearner
+from napari_weakseg.engine.voice import LATELY, Voice
 
 __all__ = ["Trainer"]
 
@@ -60,14 +57,8 @@ _FIRST_BLOCKS, _FIRST_PIXELS = 24, 3_000_000  # read before the first step at mo
 _WARM_UP = 20  # steps until the full step size
 _HALVED_AT = 200  # step at which the step size has halved
 _LEAST_STEP = 0.1
-_FOREST_STEPS = 38.0  # for each class, until the forest counts half: to tell more classes apart takes more steps
-_FOREST_LEAST = 0.03
-_FOREST_JUDGED = 50  # steps between two looks at whether the forest still helps
 _QUALITY_EVERY = 50  # steps
-_JUDGES = 4  # blocks that held-out quality, and the share of the forest, are taken from
-_SETTLING_BATCHES = 4  # from which the teacher's normalisation statistics are taken
-_NEVER = -1_000_000
-_SETTLED_FOR = 20  # steps that they are good enough for growth
+_JUDGES = 4  # blocks that held-out quality is taken from
 _SMALLEST_PATCH = 32
 _RAMP = 200  # steps until pseudo-labels and mixed patches count fully
 
@@ -101,13 +92,11 @@ class Trainer:
         self._store = BlockStore(project, self._rng)
         devices.keep_memory(self._device)
         self._student: UNet | None = None
-        self._forest: PixelForest | None = None
-        self._kept_share = 0.0
         self._terms: dict[str, Tensor] = {}
         self._quality: tuple[float | None, int] = (None, 0)
         self._judged = -_QUALITY_EVERY
-        self._seen: deque[Tensor] = deque(maxlen=_SETTLING_BATCHES)
-        self._settled_at = _NEVER
+        self._voice = Voice()
+        self._early = EarlyForest(self._store, self._rng, seed=seed, wanted=config.forest)
         self._grower = Grower(project, config, self._store, self._rng)
         self._trust = TrustLearner(config)
         self.steps = 0
@@ -123,9 +112,10 @@ class Trainer:
             n = len(self._store.blocks)
             yield f"Reading “{block.place.image}” ({n})"
             pixels += block.knowledge.allowed.size
-            if (n >= _FIRST_BLOCKS or pixels >= _FIRST_PIXELS) and self._missing_marks() is None:
+            enough = n >= _FIRST_BLOCKS or pixels >= _FIRST_PIXELS
+            if enough and missing_marks(self._store.blocks, self._classes) is None:
                 break
-        if (problem := self._missing_marks()) is not None:
+        if (problem := missing_marks(self._store.blocks, self._classes)) is not None:
             raise problem
         self._store.settle()
         student = self._network()
@@ -134,11 +124,11 @@ class Trainer:
             student.standardise(sample)
             self._teacher.network.load_state_dict(student.state_dict())
         self._sampler = self._fitting_sampler()
-        if self._forest_counts():
+        if self._early.counts(self.steps):
             yield "A first look at the pixels"
-            self._fit_forest()
-        if self._forest is not None and self._forest.ready and not self.steps:
-            self._grower.judge_outlines(self._forest.predict_at)
+            self._early.learn(self.steps)
+        if (forest := self._early.ready) is not None and not self.steps:
+            self._grower.judge_outlines(forest.predict_at)
         self._grower.claim_outlines(self._store.blocks)
         self._trust.take_in(self._store.blocks)
         yield f"Learning on {devices.describe(self._device)}"
@@ -153,28 +143,7 @@ class Trainer:
         self._trust.take_in(changed)
         for block in changed:
             self._sampler.favour(block)
-        if self._forest_counts():
-            self._fit_forest()
-
-    def _missing_marks(self) -> TrainingError | None:
-        """Say what has to be marked before anything can be learned."""
-        used = sorted({c for block in self._store.blocks for c in block.marked_at})
-        if not used:
-            return TrainingError(
-                "Nothing is marked yet.",
-                "Paint a blob inside some objects and a stroke of background, then train again.",
-            )
-        if len(self._classes) < 2:
-            return TrainingError(
-                f"“{self._classes.names[0]}” is the only class of the project.",
-                "Add a class for everything else, such as background, and mark some of it.",
-            )
-        if len(used) < 2 and not any(_rules_out(block) for block in self._store.blocks):
-            return TrainingError(
-                f"Only “{self._classes.names[used[0] - 1]}” is marked.",
-                "Mark at least one more class (a stroke of background is enough), then train again.",
-            )
-        return None
+        self._early.learn(self.steps)
 
     def _take_classes(self) -> None:
         """Go on with the classes that the project has now."""
@@ -187,11 +156,10 @@ class Trainer:
         self._equip(self._student)
         self._teacher.network = with_classes(teacher, len(self._classes)).eval().requires_grad_(False)
         self._teacher.updates = updates
-        self._settled_at = _NEVER
-        self._forest = None
+        self._speak()
         self._store.classes_changed()
-        if self._forest_counts():
-            self._fit_forest()
+        self._early.begin(self._project.ndim, self._channels, len(self._classes))
+        self._early.learn(self.steps)
 
     def _network(self) -> UNet:
         """Build the network once the number of channels is known."""
@@ -206,6 +174,7 @@ class Trainer:
             ).to(self._device)
             self._equip(student)
             self._student = student
+            self._early.begin(self._project.ndim, self._channels, len(self._classes))
         return self._student
 
     def _equip(self, student: UNet) -> None:
@@ -213,6 +182,12 @@ class Trainer:
         self._teacher = Teacher(student, decay=self._config.ema)
         self._sure = ClassThresholds(len(self._classes), tau=self._config.confidence)
         self._optimizer = torch.optim.AdamW(student.parameters(), lr=self._config.learning_rate, weight_decay=1e-4)
+        self._speak()
+
+    def _speak(self) -> None:
+        network = self._teacher.network
+        assert isinstance(network, UNet)
+        self._voice.speak_for(network, self._device)
 
     @property
     def _channels(self) -> int:
@@ -236,12 +211,9 @@ class Trainer:
         student = self._network()
         self._read_on()
         if not any(block.marked_at for block in self._store.blocks):
-            raise TrainingError(
-                "No mark is left to learn from.",
-                "Paint a blob inside some objects and a stroke of background, then train again.",
-            )
+            raise nothing_left()
         self._grower.step(self.steps, self._says_lately)
-        self._judge_forest()
+        self._early.judge(self.steps, self._says_lately)
         batch = self._sampler.draw(self._store.blocks)
         student.train()
         rate = self._config.learning_rate * step_size(self.steps)
@@ -263,7 +235,7 @@ class Trainer:
     def _loss(self, student: UNet, batch: Batch) -> Tensor:
         config = self._config
         image, given = self._given(batch)
-        self._seen.append(image)
+        self._voice.seen.append(image)
         out = student(self._strong(image))
         teacher = self._pseudo_label(image, given.allowed) if config.consistency_weight else None
         mix = self._mix(student, image) if config.second != "off" and config.second_weight else None
@@ -306,7 +278,7 @@ class Trainer:
 
     def _pseudo_label(self, image: Tensor, allowed: Tensor) -> PseudoLabel:
         """Ask the averaged network about the patches; its answer is restricted to what is possible."""
-        network = self._settled_teacher(slack=_SETTLED_FOR)
+        network = self._voice.network(self.steps, slack=LATELY)
         with torch.no_grad():
             said = network(image).logits.float().softmax(1)
         self._sure.update(said)
@@ -329,79 +301,9 @@ class Trainer:
 
     # -- predicting ------------------------------------------------------------------------------------------
 
-    def _settled_teacher(self, *, slack: int = 0) -> UNet:
-        """Give the averaged network with normalisation statistics of its own, at most `slack` steps old.
-
-        The student's running statistics lag behind its weights and belong to other weights than the teacher's, which
-        ruins the first predictions; a pass over the last batches, without changed grey values, gives the teacher's.
-        """
-        network = self._teacher.network
-        assert isinstance(network, UNet)
-        if not 0 <= self.steps - self._settled_at <= slack and len(self._seen) > 1:
-            with devices.autocast(self._device, self._project.ndim):
-                settle_statistics(network, self._seen)
-            self._settled_at = self.steps
-        return network
-
-    @torch.inference_mode()
-    def _teacher_says(
-        self, pixels: NDArray[np.float32], *, slack: int = 0
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Probabilities (K, *S) and interface probability (*S) of an image of any size."""
-        network = self._settled_teacher(slack=slack)
-        shape = pixels.shape[1:]
-        missing = [(0, b - a) for a, b in zip(shape, padded_size(shape, network.multiple), strict=True)]
-        padded = np.pad(pixels, [(0, 0), *missing], mode="symmetric")
-        with devices.autocast(self._device, self._project.ndim):
-            out = network(torch.from_numpy(padded)[None].to(self._device))
-        where = tuple(slice(0, size) for size in shape)
-        probabilities = out.logits[0].float().softmax(0)[(slice(None), *where)]
-        separation = out.separation[0, 0].float().sigmoid()[where]
-        return probabilities.cpu().numpy(), separation.cpu().numpy()
-
     def _says_lately(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """As `_teacher_says`, good enough for growth and cheaper: with statistics a few steps old."""
-        return self._teacher_says(pixels, slack=_SETTLED_FOR)
-
-    def _forest_share(self) -> float:
-        """Share of the early forest in the prediction."""
-        if not self._config.forest:
-            return 0.0
-        half = _FOREST_STEPS * len(self._classes)
-        return max(float(expit(3 * (1 - self.steps / half))), self._kept_share)
-
-    def _forest_counts(self) -> bool:
-        return self._forest_share() > _FOREST_LEAST
-
-    def _judge_forest(self) -> None:
-        """Keep the forest beside the network for as long as held-out marks of several classes speak for it.
-
-        Of rough marks only: by the one part of an exact image that is held out it was kept where it did harm.
-        """
-        if self.steps % _FOREST_JUDGED or not self.steps or not self._forest_counts() or self._forest is None:
-            return
-        forest, network, labels = [], [], []
-        judges = [block for block in self._store.blocks if block.held_out.any()]
-        if any(block.exact for block in judges):
-            return
-        for block in judges[:_JUDGES]:
-            certain = block.knowledge.certain
-            at = held_out_pixels(block.held_out, certain, self._rng)
-            if len(at):
-                said, _ = self._says_lately(block.pixels)
-                forest.append(self._forest.predict_at(block.pixels, at))
-                network.append(said.reshape(len(said), -1)[:, at])
-                labels.append(certain.ravel()[at])
-        self._kept_share = best_share(forest, network, labels) or 0.0
-
-    def _fit_forest(self) -> None:
-        self._pixel_forest().fit(self._store.blocks, self._rng)
-
-    def _pixel_forest(self) -> PixelForest:
-        if self._forest is None:
-            shape = self._project.ndim, self._channels, len(self._classes)
-            self._forest = PixelForest(*shape, seed=self._seed, jobs=torch.get_num_threads())
-        return self._forest
+        """Probabilities and interfaces, good enough for growth and cheap: with statistics a few steps old."""
+        return self._voice.says(pixels, self.steps, slack=LATELY)
 
     def probabilities(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict an array that fits into memory.
@@ -415,11 +317,8 @@ class Trainer:
         -------
         float32 array, (K, *S)
         """
-        said, _ = self._teacher_says(pixels)
-        share = self._forest_share()
-        if self._forest_counts() and self._forest is not None and self._forest.ready:
-            said = (1 - share) * said + share * self._forest.predict(pixels)
-        return said
+        said, _ = self._voice.says(pixels, self.steps)
+        return self._early.joined(self.steps, pixels, said)
 
     def predict(
         self,
@@ -462,27 +361,14 @@ class Trainer:
         """Choose what to annotate next, image by image; nothing has to be prepared."""
         self._network()
         found = []
-        for candidate in candidates(self._project, self._store.blocks, self._views_say, self._seed):
+        for candidate in candidates(self._project, self._store.blocks, self._says_from_all_sides, self._seed):
             found.append(candidate)
             yield f"Looking at “{candidate.image}”"
         rng = np.random.default_rng([self._seed, self.steps])
         return suggest(found, n, query=query, rng=rng)
 
-    @torch.inference_mode()
-    def _views_say(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Probabilities (V, K, *S) of an image seen from several sides, and its mean features at the coarsest level."""
-        network = self._settled_teacher(slack=_SETTLED_FOR)
-        shape = pixels.shape[1:]
-        missing = [(0, b - a) for a, b in zip(shape, padded_size(shape, network.multiple), strict=True)]
-        image = torch.from_numpy(np.pad(pixels, [(0, 0), *missing], mode="symmetric")).to(self._device)
-        inside = tuple(slice(0, size) for size in shape)
-        said, features = [], []
-        for view in views(self._project.ndim, self._config.orientation, square=shape[-1] == shape[-2])[::2]:
-            with devices.autocast(self._device, self._project.ndim):
-                out = network(view.apply(image)[None])
-            said.append(view.undo(out.logits[0].float().softmax(0))[(slice(None), *inside)].cpu().numpy())
-            features.append(out.features[0][0].float().flatten(1).mean(1).cpu().numpy())
-        return np.stack(said), np.mean(features, 0)
+    def _says_from_all_sides(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self._voice.says_from_all_sides(pixels, self.steps, self._config.orientation)
 
     def claims(self) -> list[ClaimTrust]:
         """Tell how far each object of a rough mask is trusted, the least trusted first."""
@@ -534,8 +420,9 @@ class Trainer:
                 "There is not enough memory to train.",
                 "Close other programs, or work on smaller images.",
             )
-        for _ in range(len(self._seen)):
-            self._seen.append(self._seen.popleft()[: self._batch].clone())
+        seen = self._voice.seen
+        for _ in range(len(seen)):
+            seen.append(seen.popleft()[: self._batch].clone())
         if self._store.blocks and self._student is not None:
             self._sampler = self._fitting_sampler()
         return said
@@ -545,7 +432,7 @@ class Trainer:
         self._device = torch.device("cpu")
         self._plan = devices.plan_for(self._device, self._project.ndim)
         self._student = None
-        self._seen.clear()
+        self._voice.seen.clear()
         if saved is not None:
             self._restore({k: v.cpu() for k, v in saved[0].items()}, saved[1])
 
@@ -558,7 +445,7 @@ class Trainer:
         the last bit if every block had been read when this was saved, and was read again by `prepare`.
         """
         self._network()
-        self._settled_teacher()
+        self._voice.network(self.steps)
         write_state(folder, *self._state())
 
     def load(self, folder: Path) -> None:
@@ -584,9 +471,8 @@ class Trainer:
         tensors |= flat_optimizer(self._optimizer)
         tensors["random"] = self._random.get_state()
         tensors["sure"] = self._sure.means
-        tensors |= {f"seen.{i}": image for i, image in enumerate(self._seen)}
-        if self._forest is not None and self._forest_counts():
-            tensors |= self._forest.save()
+        tensors |= {f"seen.{i}": image for i, image in enumerate(self._voice.seen)}
+        tensors |= self._early.save(self.steps)
         blocks, records = self._store.save()
         tensors |= blocks
         state = {
@@ -595,7 +481,7 @@ class Trainer:
             "growth": self._grower.save(),
             "width": self._width,
             "trust": self._trust.save(),
-            "kept_share": self._kept_share,
+            "kept_share": self._early.kept_share,
             "blocks": records,
             "rng": self._rng.bit_generator.state,
         }
@@ -612,16 +498,14 @@ class Trainer:
         self._sure.means = tensors["sure"].to(self._device)
         self._rng.bit_generator.state = state["rng"]
         self._teacher.updates = int(state["updates"])
-        self._kept_share = float(state["kept_share"])
+        self._early.restore(tensors, float(state["kept_share"]))
         self._grower.restore(state["growth"])
         self._store.restore(tensors, state["blocks"])
         self._trust.restore(state["trust"], self._store.blocks, self._device)
-        if not self._pixel_forest().ready:
-            self._pixel_forest().restore(tensors)
         seen = sum(name.startswith("seen.") for name in tensors)
-        self._seen.clear()
-        self._seen.extend(tensors[f"seen.{i}"].to(self._device) for i in range(seen))
-        self._settled_at = self.steps = int(state["steps"])
+        self._voice.seen.clear()
+        self._voice.seen.extend(tensors[f"seen.{i}"].to(self._device) for i in range(seen))
+        self._voice.settled_at = self.steps = int(state["steps"])
         self._judged = self.steps - _QUALITY_EVERY
 
     def close(self) -> None:
@@ -651,8 +535,3 @@ def _moved_boxes(batch: Batch, geometry: Geometry, shape: Sequence[int]) -> Boxe
     for i, class_id, start, stop in batch.boxes if geometry.affine is None else ():
         boxes.append((i, class_id, *geometry.views[i].box(start, stop, shape)))
     return Boxes.of(boxes, len(shape))
-
-
-def _rules_out(block: Block) -> bool:
-    """Whether some pixel of a block is known not to be of a class though nobody painted it."""
-    return bool((block.knowledge.known & ~block.knowledge.painted).any())

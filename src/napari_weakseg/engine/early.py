@@ -1,0 +1,109 @@
+"""The early forest beside the network: when it learns, how much it has to say, when it is left out."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from torch import Tensor
+
+from napari_weakseg.engine.blending import best_share, held_out_pixels
+from napari_weakseg.engine.forest import PixelForest
+from napari_weakseg.engine.store import BlockStore
+
+__all__ = ["EarlyForest"]
+
+Floats: TypeAlias = NDArray[np.float32]
+Says: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]
+"""(C, *S) → probabilities (K, *S) and interface probability (*S)."""
+
+_HALF = 38.0  # steps for each class until the forest counts half: to tell more classes apart takes more steps
+_LEAST = 0.03  # share from which it is left out
+_JUDGED_EVERY = 50  # steps between two looks at whether it still helps
+_JUDGES = 4  # blocks that this is judged on
+
+
+class EarlyForest:
+    """Answers in the first seconds, until the network knows better.
+
+    Parameters
+    ----------
+    store : BlockStore
+    rng : numpy Generator
+    seed : int
+    wanted : bool
+        If not, it never learns and has no share.
+    """
+
+    def __init__(self, store: BlockStore, rng: np.random.Generator, *, seed: int, wanted: bool) -> None:
+        self._store, self._rng, self._seed, self._wanted = store, rng, seed, wanted
+        self._forest: PixelForest | None = None
+        self._classes = 2
+        self.kept_share = 0.0
+
+    def begin(self, ndim: int, channels: int, classes: int) -> None:
+        """Begin anew, for so many classes."""
+        self._classes = classes
+        self._forest = PixelForest(ndim, channels, classes, seed=self._seed, jobs=torch.get_num_threads())
+
+    @property
+    def ready(self) -> PixelForest | None:
+        """The forest, if it has learned something."""
+        return self._forest if self._forest is not None and self._forest.ready else None
+
+    def share(self, step: int) -> float:
+        """Share of the forest in the prediction."""
+        if not self._wanted:
+            return 0.0
+        return max(float(expit(3 * (1 - step / (_HALF * self._classes)))), self.kept_share)
+
+    def counts(self, step: int) -> bool:
+        """Whether it has anything to say still."""
+        return self.share(step) > _LEAST
+
+    def learn(self, step: int) -> None:
+        """Learn from all blocks in memory, if it still counts."""
+        if self.counts(step) and self._forest is not None:
+            self._forest.fit(self._store.blocks, self._rng)
+
+    def judge(self, step: int, says: Says) -> None:
+        """Keep it beside the network for as long as held-out marks of several classes speak for it.
+
+        Of rough marks only: by the one part of an exact image that is held out it was kept where it did harm.
+        """
+        forest = self.ready
+        judges = [block for block in self._store.blocks if block.held_out.any()]
+        if step % _JUDGED_EVERY or not step or not self.counts(step) or forest is None:
+            return
+        if any(block.exact for block in judges):
+            return
+        of_forest, of_network, labels = [], [], []
+        for block in judges[:_JUDGES]:
+            certain = block.knowledge.certain
+            at = held_out_pixels(block.held_out, certain, self._rng)
+            if len(at):
+                said, _ = says(block.pixels)
+                of_forest.append(forest.predict_at(block.pixels, at))
+                of_network.append(said.reshape(len(said), -1)[:, at])
+                labels.append(certain.ravel()[at])
+        self.kept_share = best_share(of_forest, of_network, labels) or 0.0
+
+    def joined(self, step: int, pixels: Floats, said: Floats) -> Floats:
+        """Add its share to what the network says of an image, (K, *S)."""
+        forest, share = self.ready, self.share(step)
+        if forest is None or not self.counts(step):
+            return said
+        joined: Floats = (1 - share) * said + share * forest.predict(pixels)
+        return joined
+
+    def save(self, step: int) -> dict[str, Tensor]:
+        """Give what it learned from, if it still counts."""
+        return self._forest.save() if self._forest is not None and self.counts(step) else {}
+
+    def restore(self, tensors: Mapping[str, Tensor], kept_share: float) -> None:
+        """Take back what `save` gave, unless it has learned already."""
+        self.kept_share = kept_share
+        if self._forest is not None and not self._forest.ready:
+            self._forest.restore(tensors)

@@ -1,0 +1,94 @@
+"""What the averaged network says of images of any size."""
+
+from collections import deque
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_weakseg.engine import device as devices
+from napari_weakseg.engine.augment import Orientation, views
+from napari_weakseg.engine.networks import Outputs, UNet, padded_size
+from napari_weakseg.engine.teacher import settle_statistics
+
+__all__ = ["LATELY", "Voice"]
+
+LATELY = 20
+"""Steps for which normalisation statistics are good enough for growth and pseudo-labels."""
+
+_BATCHES = 4  # that the statistics are taken from
+_NEVER = -1_000_000
+
+
+class Voice:
+    """Speaks for a network after it has got normalisation statistics of its own.
+
+    The student's running statistics lag behind its weights and belong to other weights than the teacher's, which ruins
+    the first predictions; a pass over the last batches, without changed grey values, gives the teacher's.
+
+    Attributes
+    ----------
+    seen : deque of float32 Tensor, (N, C, *S)
+        The last batches.
+    settled_at : int
+        Step at which the statistics were taken.
+    """
+
+    def __init__(self) -> None:
+        self._network: UNet | None = None
+        self._device = torch.device("cpu")
+        self.seen: deque[Tensor] = deque(maxlen=_BATCHES)
+        self.settled_at = _NEVER
+
+    def speak_for(self, network: UNet, device: torch.device) -> None:
+        """Speak for another network from now on."""
+        self._network, self._device, self.settled_at = network, device, _NEVER
+
+    def network(self, step: int, *, slack: int = 0) -> UNet:
+        """Give the network with statistics that are at most `slack` steps old."""
+        assert self._network is not None
+        if not 0 <= step - self.settled_at <= slack and len(self.seen) > 1:
+            with devices.autocast(self._device, self._network.ndim):
+                settle_statistics(self._network, self.seen)
+            self.settled_at = step
+        return self._network
+
+    @torch.inference_mode()
+    def says(
+        self, pixels: NDArray[np.float32], step: int, *, slack: int = 0
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities (K, *S) and interface probability (*S) of an image, (C, *S)."""
+        network = self.network(step, slack=slack)
+        out, inside = self._seen_through(network, self._padded(network, pixels)), _inside(pixels)
+        probabilities = out.logits[0].float().softmax(0)[(slice(None), *inside)]
+        separation = out.separation[0, 0].float().sigmoid()[inside]
+        return probabilities.cpu().numpy(), separation.cpu().numpy()
+
+    @torch.inference_mode()
+    def says_from_all_sides(
+        self, pixels: NDArray[np.float32], step: int, orientation: Orientation
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities of V views (V, K, *S), and the mean features at the coarsest level, (F,)."""
+        network = self.network(step, slack=LATELY)
+        image, inside, shape = self._padded(network, pixels), _inside(pixels), pixels.shape[1:]
+        said, features = [], []
+        for view in views(network.ndim, orientation, square=shape[-1] == shape[-2])[::2]:
+            out = self._seen_through(network, view.apply(image))
+            said.append(view.undo(out.logits[0].float().softmax(0))[(slice(None), *inside)].cpu().numpy())
+            features.append(out.features[0][0].float().flatten(1).mean(1).cpu().numpy())
+        return np.stack(said), np.mean(features, 0)
+
+    def _padded(self, network: UNet, pixels: NDArray[np.float32]) -> Tensor:
+        shape = pixels.shape[1:]
+        missing = [(0, b - a) for a, b in zip(shape, padded_size(shape, network.multiple), strict=True)]
+        return torch.from_numpy(np.pad(pixels, [(0, 0), *missing], mode="symmetric")).to(self._device)
+
+    def _seen_through(self, network: UNet, image: Tensor) -> Outputs:
+        with devices.autocast(self._device, network.ndim):
+            out: Outputs = network(image[None])
+        return out
+
+
+def _inside(pixels: NDArray[np.float32]) -> tuple[slice, ...]:
+    return tuple(slice(0, size) for size in pixels.shape[1:])
