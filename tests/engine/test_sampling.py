@@ -167,3 +167,62 @@ def test_blocks_are_never_written_to(sampler: Callable[..., Sampler]) -> None:
     sampler(16, 4).draw([made])
     batch = sampler(64, 4).draw([made])
     batch.image.zero_()
+
+
+def hinted(shape: tuple[int, int], **said: object) -> Block:
+    """A block of which no pixel is certain; the value of a pixel tells where it is."""
+    made = block("bare", shape, full=0b1110)
+    made.pixels[0] = np.arange(made.pixels[0].size).reshape(shape)
+    for name, value in said.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_boxes_go_with_their_patches(sampler: Callable[..., Sampler]) -> None:
+    one = hinted((60, 90), boxes=[(2, (10, 20), (30, 50)), (3, (58, 0), (60, 3))])
+    batch = sampler(32).draw([one])
+    assert batch.unmarked == 8
+    for i, class_id, start, stop in batch.boxes:
+        at = divmod(int(batch.image[i, 0, 0, 0]), 90)
+        _, lo, hi = one.boxes[class_id - 2]
+        assert tuple(np.add(at, start)) == lo
+        assert tuple(np.add(at, stop)) == hi
+        assert all(a < 32 and b > 0 for a, b in zip(start, stop, strict=True))
+    assert batch.boxes
+
+
+def test_what_is_present_in_an_image_need_not_be_in_a_part_of_it(sampler: Callable[..., Sampler]) -> None:
+    said = {"tags": {2: True, 3: False}, "whole": True, "boxes": [(2, (0, 0), (9, 9))]}
+    part = sampler(32).draw([hinted((60, 90), **said)])
+    assert part.tags.tolist() == [[0, 0, -1]] * 8
+    everything = sampler(64).draw([hinted((60, 50), **said)])
+    assert everything.tags.tolist() == [[0, 1, -1]] * 8
+
+
+@pytest.mark.parametrize("shape", [(60, 90), (33, 20), (64, 64), (100, 3)])
+def test_an_image_with_a_tag_alone_is_seen_as_a_whole(sampler: Callable[..., Sampler], shape: tuple[int, int]) -> None:
+    one = hinted(shape, tags={2: True}, whole=True)
+    one.knowledge.allowed[: shape[0] // 2] = 0b0110
+    one.allowed = one.knowledge.allowed.view(np.int32)
+    batch = sampler(32).draw([one])
+    assert batch.tags.tolist() == [[0, 1, 0]] * 8
+    assert batch.image.shape == (8, 1, 32, 32)
+    step = max(-(-size // 32) for size in shape)
+    rows, columns = (-(-size // step) for size in shape)
+    image = batch.image[0, 0]
+    assert image[:rows, :columns].min() < one.pixels.max() * 0.1
+    assert image[:rows, :columns].max() > one.pixels.max() * 0.8
+    seen = batch.fields["allowed"][0]
+    middles = np.arange(rows) * step + (step // 2 if shape[0] > step // 2 else 0)
+    for row, middle in enumerate(middles):
+        known = middle < shape[0] // 2
+        assert (seen[row, : shape[1] // step] == (0b0110 if known else 0b1110)).all()
+    assert (seen[rows:] == 0b1110).all()
+
+
+def test_a_quarter_of_a_batch_has_hints_only(sampler: Callable[..., Sampler]) -> None:
+    known = [block(kind, full=0b1110) for kind in ("rough", "bare")]
+    blocks = [*known, hinted((40, 40), boxes=[(2, (0, 0), (9, 9))])]
+    batch = sampler().draw(blocks)
+    assert batch.unmarked == 3  # two with hints, one with nothing
+    assert {image for image, *_ in batch.boxes} <= {5, 6}

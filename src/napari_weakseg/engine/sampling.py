@@ -76,7 +76,7 @@ class Sampler:
     ndim : int
     rng : numpy Generator
     unmarked : bool
-        Whether blocks without a certain pixel are drawn beside others: only where a term learns from them.
+        Whether blocks of which nothing is known are drawn beside others: only where a term learns from them.
     """
 
     def __init__(
