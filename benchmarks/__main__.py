@@ -122,11 +122,14 @@ def _study(given: argparse.Namespace) -> None:
 
 
 def _report(given: argparse.Namespace) -> None:
-    from benchmarks import report, report_study
+    from benchmarks import report, report_study, study
 
     report.write(given.results, given.page)
-    report_study.write(given.results, given.page.with_name("study.md"))
-    print(f"Written: {given.page} and study.md beside it")
+    print(f"Written: {given.page}")
+    if (given.results / study.FILE).exists():
+        page = given.page.with_name("study.md")
+        report_study.write(given.results, page)
+        print(f"Written: {page}")
 
 
 _COMMANDS = {"quality": _quality, "growth": _growth, "speed": _speed, "study": _study, "report": _report}

@@ -630,6 +630,19 @@ def test_masks_boxes_tags_rough_masks_and_nothing_train_one_network(
     assert_healthy(steps(again, 2))
 
 
+@pytest.mark.parametrize(("before", "after"), [(ALL_TERMS, {}), ({}, ALL_TERMS)], ids=["fewer heads", "more heads"])
+def test_what_was_learned_with_other_terms_is_of_use(
+    painted: Project, ready: MakeTrainer, tmp_path: Path, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    one = steps(ready(painted, batch=4, **before), 4)
+    one.save(tmp_path)
+    two = ready(painted, batch=4, **after)
+    two.load(tmp_path)
+    pixels = np.random.default_rng(0).random((1, 32, 32), np.float32)
+    np.testing.assert_array_equal(two.probabilities(pixels), one.probabilities(pixels))
+    assert_healthy(steps(two, 2))
+
+
 def test_suggestions_prefer_what_is_not_annotated(painted: Project, tiny: TrainConfig) -> None:
     rng = np.random.default_rng(3)
     for i in range(3):

@@ -480,6 +480,7 @@ class Trainer:
             "updates": self._teacher.updates,
             "growth": self._grower.save(),
             "width": self._width,
+            "heads": sorted(heads_of(self._config)),
             "trust": self._trust.save(),
             "kept_share": self._early.kept_share,
             "blocks": records,
@@ -491,9 +492,12 @@ class Trainer:
         if int(state["width"]) != self._width:  # made on a device with another plan
             self._width, self._student = int(state["width"]), None
         student = self._network()
+        same_heads = set(state["heads"]) == heads_of(self._config)  # else what both have is kept
         for prefix, network in (("student.", student), ("teacher.", self._teacher.network)):
-            network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-        restore_optimizer(self._optimizer, tensors)
+            weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            network.load_state_dict(weights, strict=same_heads)
+        if same_heads:
+            restore_optimizer(self._optimizer, tensors)
         self._random.set_state(tensors["random"])
         self._sure.means = tensors["sure"].to(self._device)
         self._rng.bit_generator.state = state["rng"]
