@@ -122,6 +122,7 @@ def test_a_labels_layer_is_taken_as_a_mask_that_may_be_wrong(qtbot, viewer, trai
     np.testing.assert_array_equal(project.images["cells"].annotations.claims["imported"][...], mask)
     np.testing.assert_array_equal(layer.data, mask)
     qtbot.waitUntil(lambda: "cells" in trainers[-1].changed, timeout=10_000)
+    qtbot.waitUntil(box.review.isEnabled, timeout=10_000)
     box.review.click()
     qtbot.waitUntil(lambda: box.list.topLevelItemCount() == 1, timeout=10_000)
     assert box.list.topLevelItem(0).text(2) == "0.25"
