@@ -62,11 +62,8 @@ def run(options: Options) -> None:
     """Make all runs that are not finished yet, seed by seed."""
     data_folder()
     file = options.folder / FILE
-    finished = set(results.newest(results.read(file), KEY))
-    wanted = [key for key in _grid(options) if tuple(key[name] for name in KEY) not in finished]
-    print(f"{len(wanted)} runs to make; finished ones are skipped.", flush=True)
-    for number, key in enumerate(wanted, 1):
-        print(f"[{number}/{len(wanted)}] {_named(key)}", end=" … ", flush=True)
+    for key in results.unfinished(file, KEY, _grid(options)):
+        print(_named(key), end=" … ", flush=True)
         line = {**results.machine(options.threads, key["device"]), **key, **_measured(key)}
         results.append(file, line)
         print(_told(line["points"]), flush=True)

@@ -96,7 +96,12 @@ def _machine(lines: Sequence[Line]) -> str:
     for name in ("forest", "ours", "plain", "full"):
         if len({line["revision"] for line in lines if line["arm"] == name}) > 1:
             said += f" Runs of “{ARMS[name].title}” come from more than one version of the code."
-    return said + "\n"
+    arms = [arm for arm in ("forest", "plain", "ours", "full") if any(line["arm"] == arm for line in lines)]
+    measured = "; ".join(
+        f"{ARMS[arm].title} {', '.join(sorted({line['commit'] for line in lines if line['arm'] == arm}))}"
+        for arm in arms
+    )
+    return f"{said} Measured at these commits (+: files differed), not on later ones: {measured}.\n"
 
 
 def _select(lines: Iterable[Line], name: str, arm: str, exact: int) -> list[Line]:

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,16 @@ def append(file: Path, line: Mapping[str, Any]) -> None:
 def newest(lines: Sequence[Line], keys: Sequence[str]) -> dict[tuple[Any, ...], Line]:
     """Keep the last line of each key."""
     return {tuple(line.get(key) for key in keys): line for line in lines}
+
+
+def unfinished(file: Path, names: Sequence[str], wanted: Iterable[Line]) -> Iterator[Line]:
+    """Give what is to be run and has no line yet, by the values of some names; says how many there are."""
+    finished = set(newest(read(file), names))
+    left = [key for key in wanted if tuple(key[name] for name in names) not in finished]
+    print(f"{len(left)} runs to make; finished ones are skipped.", flush=True)
+    for number, key in enumerate(left, 1):
+        print(f"[{number}/{len(left)}]", end=" ", flush=True)
+        yield key
 
 
 def machine(threads: int, device: str) -> Line:

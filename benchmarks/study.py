@@ -98,12 +98,8 @@ def run(options: Options) -> None:
     """Make all runs that are not finished yet, seed by seed."""
     data_folder()
     file = options.folder / FILE
-    finished = set(results.newest(results.read(file), KEY))
-    wanted = [key for key in _grid(options) if tuple(key[name] for name in KEY) not in finished]
-    print(f"{len(wanted)} runs to make; finished ones are skipped.", flush=True)
-    for number, key in enumerate(wanted, 1):
-        named = f"{key['set']}, {key['minutes']:g} min, seed {key['seed']}, {key['way']}"
-        print(f"[{number}/{len(wanted)}] {named}", end=" … ", flush=True)
+    for key in results.unfinished(file, KEY, _grid(options)):
+        print(f"{key['set']}, {key['minutes']:g} min, seed {key['seed']}, {key['way']}", end=" … ", flush=True)
         image_set = SETS[key["set"]]
         measured = learn(image_set, key, image_set.judged(key["judges"]))
         results.append(file, {**results.machine(options.threads, key["device"]), **key, **measured})

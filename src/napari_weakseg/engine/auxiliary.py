@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_weakseg.engine.losses import full_precision, set_loss, weighted_mean
+from napari_weakseg.engine.losses import certain_classes, full_precision, set_loss, weighted_mean
 from napari_weakseg.engine.targets import IGNORE
 
 __all__ = ["IGNORE", "approximation_loss", "level_loss", "multiscale_loss", "separation_loss", "tri_pool"]
@@ -88,7 +88,7 @@ def tri_pool(allowed: Tensor, window: int | Sequence[int]) -> tuple[Tensor, Tens
     """
     pool = F.max_pool2d if allowed.ndim == 4 else F.max_pool3d
     size = [window] * (allowed.ndim - 2) if isinstance(window, int) else list(window)
-    certain = allowed & (allowed.sum(1, keepdim=True) == 1)
+    certain = certain_classes(allowed)
     possible = allowed | ~allowed.any(1, keepdim=True)  # a conflict says nothing
     present = pool(certain.float(), size)
     reachable = pool(possible.float(), size)

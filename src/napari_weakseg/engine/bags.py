@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_weakseg.engine.auxiliary import tri_pool
 from napari_weakseg.engine.losses import full_precision, weighted_mean
 
 __all__ = ["Boxes", "present_loss", "tag_loss", "tag_targets", "tightness_loss", "top_share"]
@@ -148,12 +149,9 @@ def tag_targets(allowed: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
     weight : float32 Tensor, (N, K)
         1 where it is known.
     """
-    possible = allowed.flatten(2)
-    certain = possible & (possible.sum(1, keepdim=True) == 1)
-    some = possible | ~possible.any(1, keepdim=True)  # a conflict says nothing
-    present = certain.any(2) | (tags > 0)
-    absent = (~some.any(2) | (tags < 0)) & ~present
-    return present.float(), (present | absent).float()
+    there, known = (x.flatten(1) > 0 for x in tri_pool(allowed, allowed.shape[2:]))
+    present = there | (tags > 0)
+    return present.float(), (known | (tags != 0)).float()
 
 
 def tag_loss(maps: Tensor, present: Tensor, weight: Tensor, *, share: float = 0.1) -> Tensor:

@@ -1,23 +1,19 @@
 """The early forest beside the network: when it learns, how much it has to say, when it is left out."""
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
 from napari_weakseg.engine.blending import best_share, held_out_pixels
 from napari_weakseg.engine.forest import PixelForest
+from napari_weakseg.engine.growth_step import Floats
 from napari_weakseg.engine.store import BlockStore
+from napari_weakseg.engine.voice import Says
 
 __all__ = ["EarlyForest"]
-
-Floats: TypeAlias = NDArray[np.float32]
-Says: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]
-"""(C, *S) → probabilities (K, *S) and interface probability (*S)."""
 
 _HALF = 38.0  # steps for each class until the forest counts half: to tell more classes apart takes more steps
 _LEAST = 0.03  # share from which it is left out
@@ -74,9 +70,9 @@ class EarlyForest:
         Of rough marks only: by the one part of an exact image that is held out it was kept where it did harm.
         """
         forest = self.ready
-        judges = [block for block in self._store.blocks if block.held_out.any()]
         if step % _JUDGED_EVERY or not step or not self.counts(step) or forest is None:
             return
+        judges = [block for block in self._store.blocks if block.held_out.any()]
         if any(block.exact for block in judges):
             return
         of_forest, of_network, labels = [], [], []

@@ -6,11 +6,10 @@ only agrees with them (no object leaves its outline). Where neither can judge, g
 certainty. The stopping rule of Ke et al. (arXiv:2005.13053) could not be verified; this is ours.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.project import Project
@@ -28,12 +27,9 @@ from napari_weakseg.engine.growing import (
 from napari_weakseg.engine.growth import GrowthRules, GrowthState
 from napari_weakseg.engine.outline import Outline
 from napari_weakseg.engine.store import BlockStore
+from napari_weakseg.engine.voice import Says
 
 __all__ = ["Grower"]
-
-Floats: TypeAlias = NDArray[np.float32]
-Says: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]
-"""(C, *S) → probabilities (K, *S) and interface probability (*S)."""
 
 _FROM = 60  # step from which blobs may grow
 _EVERY = 4  # steps between two growing blocks

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 __all__ = [
     "Weighting",
+    "certain_classes",
     "class_weights",
     "decidable_dice",
     "decode",
@@ -244,6 +245,11 @@ def decidable_dice(logits: Tensor, allowed: Tensor) -> Tensor:
     size = certain.sum(2)
     dice = (2 * (p * certain).sum(2) + 1) / ((p * decided).sum(2) + size + 1)
     return weighted_mean(1 - dice, (size > 0).to(p.dtype))
+
+
+def certain_classes(allowed: Tensor) -> Tensor:
+    """Find the class of each pixel where just one is left, (N, K, *S)."""
+    return allowed & (allowed.sum(1, keepdim=True) == 1)
 
 
 def known_pixels(allowed: Tensor) -> Tensor:

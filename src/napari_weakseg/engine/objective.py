@@ -14,7 +14,7 @@ from torch import Tensor
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.engine.auxiliary import approximation_loss, level_loss, separation_loss
 from napari_weakseg.engine.bags import Boxes, present_loss, tag_loss, tag_targets, tightness_loss
-from napari_weakseg.engine.losses import decidable_dice, one_hot, project, set_loss, soft_ce
+from napari_weakseg.engine.losses import certain_classes, decidable_dice, one_hot, project, set_loss, soft_ce
 from napari_weakseg.engine.mixing import cross_pseudo_loss, mixed
 from napari_weakseg.engine.networks import Outputs
 from napari_weakseg.engine.presence import presence_loss
@@ -37,6 +37,8 @@ class Given:
     boxes : Boxes
     exact, unmarked : int
         How many patches, from the front and from the back, are exact and have no certain pixel.
+    bagged : bool
+        Whether some patch has a box or a class that is said to be in it; known on the host, so that nothing waits.
     trust : float32 Tensor, (N, *S), or None
         Weight of the claim that may be wrong at each pixel; None where there is none in the batch.
     """
@@ -48,6 +50,7 @@ class Given:
     boxes: Boxes
     exact: int
     unmarked: int
+    bagged: bool = True
     trust: Tensor | None = None
 
     @property
@@ -104,13 +107,14 @@ def objective(
             out.separation[given.marked], given.fields["interface"][given.marked]
         )
     if config.claim_weight:
-        terms["grown"] = config.claim_weight * _grown(out.logits, given)
+        trust = given.fields["claim_weight"].float() / 255
+        terms["grown"] = config.claim_weight * _claimed(out.logits, given, "claim", trust)
     if config.rough_weight and given.trust is not None:
-        trust = given.trust
-        terms["rough"] = config.rough_weight * _both(out, lambda logits: _rough(logits, given, trust))
+        rough = given.trust
+        terms["rough"] = config.rough_weight * _both(out, lambda logits: _claimed(logits, given, "rough", rough))
     if config.multiscale_weight:
         terms["levels"] = config.multiscale_weight * level_loss(out.levels, given.allowed, config.level_targets)
-    if config.bag_weight:
+    if config.bag_weight and given.bagged:
         terms["bags"] = config.bag_weight * (
             tightness_loss(out.logits, given.boxes) + present_loss(out.logits, given.tags > 0)
         )
@@ -132,7 +136,7 @@ def _marks(config: TrainConfig, logits: Tensor, given: Given) -> Tensor:
     """Learn from certain pixels; exact patches and others have one mean each, that the many do not drown the few."""
     painted = given.fields["painted"]
     if config.presence != "set":
-        certain = given.allowed & (given.allowed.sum(1, keepdim=True) == 1) & painted.unsqueeze(1)
+        certain = certain_classes(given.allowed) & painted.unsqueeze(1)
         labels = (certain & given.annotated.view(*given.annotated.shape, *[1] * (logits.ndim - 2))).float().argmax(1)
         return presence_loss(logits, labels, given.annotated, mode=config.presence, dice=config.presence_dice)
     n = len(logits)
@@ -142,16 +146,9 @@ def _marks(config: TrainConfig, logits: Tensor, given: Given) -> Tensor:
     ).mean()
 
 
-def _grown(logits: Tensor, given: Given) -> Tensor:
-    claim = given.fields["claim"]
-    target, mass = project(one_hot(claim, given.allowed.shape[1]), given.allowed)
-    held = (claim > 0) & (mass > 0)
-    return soft_ce(logits, target, given.fields["claim_weight"].float() / 255 * held, held.sum())
-
-
-def _rough(logits: Tensor, given: Given, trust: Tensor) -> Tensor:
-    """Claims weighed by trust: divided by all claimed pixels, so that distrust lowers their say."""
-    claim = given.fields["rough"]
+def _claimed(logits: Tensor, given: Given, name: str, trust: Tensor) -> Tensor:
+    """Claims times trust, divided by the claimed pixels as such, so that distrust lowers their say."""
+    claim = given.fields[name]
     target, mass = project(one_hot(claim, given.allowed.shape[1]), given.allowed)
     held = (claim > 0) & (mass > 0)
     return soft_ce(logits, target, trust * held, held.sum())

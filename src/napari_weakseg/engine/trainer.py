@@ -60,7 +60,7 @@ _LEAST_STEP = 0.1
 _QUALITY_EVERY = 50  # steps
 _JUDGES = 4  # blocks that held-out quality is taken from
 _SMALLEST_PATCH = 32
-_RAMP = 200  # steps until pseudo-labels and mixed patches count fully
+_RAMP = 200  # steps until pseudo-labels count fully
 
 
 def step_size(step: int) -> float:
@@ -269,6 +269,7 @@ class Trainer:
             _moved_boxes(batch, geometry, shape).to(self._device),
             batch.exact,
             batch.unmarked,
+            bool(batch.boxes) or bool((batch.tags > 0).any()),
             self._trust.of_pixels(fields["rough_id"]) if "rough_id" in fields else None,
         )
 

@@ -1,6 +1,8 @@
 """What the averaged network says of images of any size."""
 
 from collections import deque
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -12,7 +14,10 @@ from napari_weakseg.engine.augment import Orientation, views
 from napari_weakseg.engine.networks import Outputs, UNet, padded_size
 from napari_weakseg.engine.teacher import settle_statistics
 
-__all__ = ["LATELY", "Voice"]
+__all__ = ["LATELY", "Says", "Voice"]
+
+Says: TypeAlias = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""(C, *S) → probabilities (K, *S) and interface probability (*S)."""
 
 LATELY = 20
 """Steps for which normalisation statistics are good enough for growth and pseudo-labels."""
