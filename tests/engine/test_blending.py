@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_weakseg.engine.blending import best_share, held_out_pixels
+from napari_weakseg.engine.blending import best_share, held_out_pixel, held_out_pixels
 
 
 def sure_of(labels: np.ndarray, probability: float) -> np.ndarray:
@@ -46,7 +46,21 @@ def test_only_held_out_certain_pixels_are_compared() -> None:
     held_out, certain = np.zeros((50, 100), bool), np.zeros((50, 100), np.uint8)
     held_out[:40], certain[10:] = True, 2
     at = held_out_pixels(held_out, certain, np.random.default_rng(0))
-    assert len(at) == len(set(at)) == 2000
+    assert len(at) == len(set(at)) == 1000
     rows = at // 100
     assert rows.min() >= 10
     assert rows.max() < 40
+
+
+def test_rare_classes_are_drawn_as_often_as_others() -> None:
+    certain = np.ones((40, 40), np.uint8)
+    certain[3, 4], certain[0] = 2, 0
+    held_out = np.ones((40, 40), bool)
+    held_out[1] = False
+    rng = np.random.default_rng(0)
+    drawn = [held_out_pixel(held_out, certain, rng) for _ in range(100)]
+    found = [int(certain[tuple(at)]) for at in drawn if at is not None]
+    assert 30 < found.count(2) < 70
+    assert found.count(1) == 100 - found.count(2)
+    assert all(at is not None and at[0] > 1 for at in drawn)
+    assert held_out_pixel(held_out, np.zeros((40, 40), np.uint8), rng) is None

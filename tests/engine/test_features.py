@@ -1,19 +1,21 @@
 """The filter bank: sizes, symmetry, and images it must survive."""
 
+from typing import Any
+
 import pytest
 import torch
 
-from napari_weakseg.engine.features import PER_SCALE, FilterBank
+from napari_weakseg.engine.features import FilterBank, _eigenvalues_2d, _eigenvalues_3d
 
 
 @pytest.mark.parametrize(("ndim", "shape"), [(2, (32, 40)), (3, (8, 12, 16))])
 @pytest.mark.parametrize("channels", [1, 3, 5])
-def test_gives_four_responses_a_scale_and_channel(ndim: int, shape: tuple[int, ...], channels: int) -> None:
+def test_gives_so_many_responses_a_scale_and_channel(ndim: int, shape: tuple[int, ...], channels: int) -> None:
     bank = FilterBank(ndim, channels)
     found = bank(torch.randn(2, channels, *shape))
     filtered = channels if channels <= 4 else 1
     assert found.shape == (2, bank.n_features, *shape)
-    assert bank.n_features == filtered * PER_SCALE * len(bank.scales_px)
+    assert bank.n_features == filtered * (2 + ndim) * len(bank.scales_px)
     assert torch.isfinite(found).all()
 
 
@@ -32,9 +34,21 @@ def test_turns_and_flips_with_the_image(ndim: int, shape: tuple[int, ...]) -> No
 
 @pytest.mark.parametrize(("ndim", "shape"), [(2, (24, 24)), (3, (6, 10, 10))])
 def test_sees_nothing_but_the_level_in_a_constant_image(ndim: int, shape: tuple[int, ...]) -> None:
-    found = FilterBank(ndim, 1)(torch.full((1, 1, *shape), 0.7)).view(4, PER_SCALE, *shape)
-    torch.testing.assert_close(found[:, 0], torch.full((4, *shape), 0.7))
+    bank = FilterBank(ndim, 1)
+    found = bank(torch.full((1, 1, *shape), 0.7)).view(-1, bank.per_scale, *shape)
+    torch.testing.assert_close(found[:, 0], torch.full((len(found), *shape), 0.7))
     assert found[:, 1:].abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(("ndim", "solve"), [(2, _eigenvalues_2d), (3, _eigenvalues_3d)])
+@pytest.mark.parametrize("rank", [0, 1, 2, 3])
+def test_eigenvalues_are_those_of_linear_algebra(ndim: int, solve: Any, rank: int) -> None:
+    columns = torch.randn(500, ndim, min(rank, ndim), generator=torch.Generator().manual_seed(rank))
+    signs = torch.where(torch.arange(min(rank, ndim)) % 2 == 0, 1.0, -1.0)
+    matrices = (columns * signs) @ columns.transpose(1, 2)
+    upper = {(i, j): matrices[:, i, j] for i in range(ndim) for j in range(i, ndim)}
+    expected = torch.linalg.eigvalsh(matrices).flip(1)
+    torch.testing.assert_close(torch.stack(solve(upper), 1), expected, atol=1e-2, rtol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (2, 3), (5, 17), (33, 31), (1, 1, 1), (1, 9, 20), (3, 2, 7)])

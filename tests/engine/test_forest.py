@@ -4,10 +4,12 @@ from collections import deque
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.blocks import Block
+from napari_weakseg.engine.early import EarlyForest
 from napari_weakseg.engine.forest import PixelForest
 from napari_weakseg.engine.store import BlockStore
 
@@ -81,3 +83,54 @@ def test_learns_in_three_dimensions_and_several_channels(make_project: Any) -> N
     found = trees.predict(block.pixels).argmax(0) + 1
     assert (found[:, :, :8] == 1).mean() > 0.9
     assert (found[:, :, 12:] == 2).mean() > 0.9
+
+
+def test_more_blocks_share_the_pixels_that_are_learned_from(
+    painted: Project, textures: tuple[Any, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = int((textures[2] > 0).sum())
+    monkeypatch.setattr("napari_weakseg.engine.forest._MAX_PIXELS", known)
+    blocks = blocks_of(painted)
+    trees = forest()
+    trees.fit(blocks, np.random.default_rng(0))
+    alone = len(trees.save()["forest.labels"])
+    for name in "bc":
+        painted.add_image(textures[0], name=name, axes="YX").paint(textures[2])
+    trees.fit(blocks + blocks_of(painted)[1:], np.random.default_rng(0))
+    together = len(trees.save()["forest.labels"])
+    assert 0.8 * known < alone <= known
+    assert together <= known + 9  # rounded up for each block and class
+
+
+def test_learns_again_when_twice_as_many_blocks_have_been_read_and_when_all_have(
+    painted: Project, textures: tuple[Any, Any, Any]
+) -> None:
+    for name in "bcde":
+        painted.add_image(textures[0], name=name, axes="YX").paint(textures[2])
+    store = BlockStore(painted, np.random.default_rng(0))
+    deque(store.scan(), maxlen=0)
+    early = EarlyForest(store, np.random.default_rng(0), seed=0, wanted=True)
+    early.begin(2, 1, 2)
+    pixels = []
+    while not store.complete:
+        store.read_one()
+        early.read_on(0)
+        pixels.append(len(early.save(0)["forest.labels"]))
+    learned = [i + 1 for i, (a, b) in enumerate(zip([0, *pixels], pixels, strict=False)) if b != a]
+    assert learned == [1, 2, 4, 5]
+
+
+def test_looks_more_broadly_where_marks_lie_in_more_places(make_project: Any) -> None:
+    project = make_project()
+    pixels = np.random.default_rng(0).normal(size=(512, 512)).astype(np.float32)
+    image = project.add_image(pixels, name="a", axes="YX")
+    few, many = np.zeros((2, 512, 512), np.uint8)
+    few[10:14, 10:40], few[50:54, 10:40] = 1, 2
+    many[8::32, 8::32], many[24::32, 24::32] = 1, 2
+    responses = []
+    for labels in (few, many):
+        image.paint(labels)
+        trees = forest()
+        trees.fit(blocks_of(project), np.random.default_rng(0))
+        responses.append(trees.save()["forest.features"].shape[1])
+    assert responses == [1 + 4, 1 + 4 * 5]

@@ -129,6 +129,21 @@ def test_outlines_are_trusted_as_far_as_a_guess_agrees(make_project: MakeProject
     assert grower.trust == 0
 
 
+@pytest.mark.parametrize("shown", [True, False])
+def test_exact_objects_tell_more_of_outlines_than_a_guess(make_project: MakeProject, shown: bool) -> None:
+    """Objects end where the image has an edge, or somewhere else; the guess says the opposite."""
+    truth = discs()
+    project = make_project()
+    exact = project.add_image(truth.astype(np.float32), name="b", axes="YX")
+    objects = truth if shown else np.roll(ndimage.binary_erosion(truth, iterations=3), (5, 5), (0, 1))
+    exact.paint((1 + objects).astype(np.uint8))
+    exact.paint_objects("nucleus", ndimage.label(objects)[0])
+    exact.coverage(None, "exact")
+    grower, _ = grower_of(project)
+    grower.judge_outlines(lambda _, at: np.stack([truth.ravel()[at] == shown, truth.ravel()[at] != shown]).astype("f4"))
+    assert grower.trust == float(shown)
+
+
 def test_claims_that_the_network_doubts_weigh_little(make_project: MakeProject) -> None:
     grower, store = grower_of(make_project())
     (block,) = store.blocks

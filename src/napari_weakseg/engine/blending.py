@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["best_share", "held_out_pixels"]
+__all__ = ["best_share", "held_out_pixel", "held_out_pixels"]
 
 _SHARES = np.linspace(0, 1, 11)
 _GAIN = 0.05  # relative fall of the loss for which the forest is kept
-_PIXELS = 2000  # of a block that are compared
+_PIXELS = 1000  # of a window that are compared
 _LEAST = 1e-4
 
 
@@ -19,6 +19,18 @@ def held_out_pixels(
     """Draw flat indices of held-out pixels whose class is certain."""
     at = np.flatnonzero(held_out & (certain > 0))
     return rng.choice(at, min(len(at), _PIXELS), replace=False) if len(at) else at
+
+
+def held_out_pixel(
+    held_out: NDArray[np.bool_], certain: NDArray[np.uint8], rng: np.random.Generator
+) -> NDArray[np.int64] | None:
+    """Draw the place of a held-out pixel of a class that is drawn first, so that rare ones come up as often as others.
+
+    None where the class of no held-out pixel is certain.
+    """
+    classes = np.where(held_out, certain, 0)
+    found = np.unique(classes[classes > 0])
+    return rng.choice(np.argwhere(classes == rng.choice(found))) if len(found) else None
 
 
 def best_share(

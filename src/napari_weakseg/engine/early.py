@@ -7,7 +7,8 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
-from napari_weakseg.engine.blending import best_share, held_out_pixels
+from napari_weakseg.engine.blending import best_share, held_out_pixel, held_out_pixels
+from napari_weakseg.engine.evaluate import window_around
 from napari_weakseg.engine.forest import PixelForest
 from napari_weakseg.engine.growth_step import Floats
 from napari_weakseg.engine.store import BlockStore
@@ -18,7 +19,8 @@ __all__ = ["EarlyForest"]
 _HALF = 38.0  # steps for each class until the forest counts half: to tell more classes apart takes more steps
 _LEAST = 0.03  # share from which it is left out
 _JUDGED_EVERY = 50  # steps between two looks at whether it still helps
-_JUDGES = 4  # blocks that this is judged on
+_JUDGES = 12  # windows that this is judged on
+_WINDOW_PX = {2: 256, 3: 48}  # their side, by the number of spatial axes
 
 
 class EarlyForest:
@@ -37,6 +39,7 @@ class EarlyForest:
         self._store, self._rng, self._seed, self._wanted = store, rng, seed, wanted
         self._forest: PixelForest | None = None
         self._classes = 2
+        self._blocks = 0  # that it has learned from
         self.kept_share = 0.0
 
     def begin(self, ndim: int, channels: int, classes: int) -> None:
@@ -62,7 +65,14 @@ class EarlyForest:
     def learn(self, step: int) -> None:
         """Learn from all blocks in memory, if it still counts."""
         if self.counts(step) and self._forest is not None:
+            self._blocks = len(self._store.blocks)
             self._forest.fit(self._store.blocks, self._rng)
+
+    def read_on(self, step: int) -> None:
+        """Learn again when all blocks have been read, or twice as many as it has learned from."""
+        blocks = len(self._store.blocks)
+        if blocks >= 2 * self._blocks or (self._store.complete and blocks > self._blocks):
+            self.learn(step)
 
     def judge(self, step: int, says: Says) -> None:
         """Keep it beside the network for as long as held-out marks of several classes speak for it.
@@ -76,14 +86,19 @@ class EarlyForest:
         if any(block.exact for block in judges):
             return
         of_forest, of_network, labels = [], [], []
-        for block in judges[:_JUDGES]:
+        for i in range(_JUDGES if judges else 0):
+            block = judges[i % len(judges)]
             certain = block.knowledge.certain
-            at = held_out_pixels(block.held_out, certain, self._rng)
-            if len(at):
-                said, _ = says(block.pixels)
-                of_forest.append(forest.predict_at(block.pixels, at))
-                of_network.append(said.reshape(len(said), -1)[:, at])
-                labels.append(certain.ravel()[at])
+            drawn = held_out_pixel(block.held_out, certain, self._rng)
+            if drawn is None:
+                continue
+            window = window_around(drawn, block.shape, _WINDOW_PX[len(block.shape)])
+            pixels = block.pixels[(slice(None), *window)]
+            at = held_out_pixels(block.held_out[window], certain[window], self._rng)
+            said, _ = says(pixels)
+            of_forest.append(forest.predict_at(pixels, at))
+            of_network.append(said.reshape(len(said), -1)[:, at])
+            labels.append(certain[window].ravel()[at])
         self.kept_share = best_share(of_forest, of_network, labels) or 0.0
 
     def joined(self, step: int, pixels: Floats, said: Floats) -> Floats:

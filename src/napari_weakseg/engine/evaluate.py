@@ -1,6 +1,6 @@
 """Held-out marks: which ones judge the network, and how well it does on them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +91,8 @@ def quality(
     for block in blocks:
         if not block.held_out.any():
             continue
-        at = _window(block.held_out, window_px)
+        where = np.argwhere(block.held_out)
+        at = window_around(where[len(where) // 2], block.shape, window_px)
         held_out = block.held_out[at]
         truth = block.knowledge.certain[at][held_out]
         guess = predict(block.pixels[(slice(None), *at)]).argmax(0)[held_out] + 1
@@ -106,10 +107,7 @@ def quality(
     return float(dice.mean()), int(marked.sum())
 
 
-def _window(held_out: NDArray[np.bool_], side: int) -> Region:
-    where = np.argwhere(held_out)
-    middle = where[len(where) // 2]
-    starts = [
-        min(max(0, int(m) - side // 2), max(0, size - side)) for m, size in zip(middle, held_out.shape, strict=True)
-    ]
-    return tuple(slice(a, min(a + side, size)) for a, size in zip(starts, held_out.shape, strict=True))
+def window_around(at: Iterable[int], shape: Sequence[int], side: int) -> Region:
+    """Window of an image, with a pixel in its middle as far as the borders allow."""
+    starts = [min(max(0, int(m) - side // 2), max(0, size - side)) for m, size in zip(at, shape, strict=True)]
+    return tuple(slice(a, min(a + side, size)) for a, size in zip(starts, shape, strict=True))

@@ -5,17 +5,16 @@ a lot then. They feed the early pixel forest (`forest`).
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["PER_SCALE", "SCALES_PX", "FilterBank"]
+__all__ = ["SCALES_PX", "FilterBank"]
 
 #: Standard deviations of the Gaussians, in pixels.
-SCALES_PX = (0.7, 1.6, 3.5, 8.0)
-#: Responses at each scale: smoothed, gradient magnitude, Laplacian, norm of the Hessian.
-PER_SCALE = 4
+SCALES_PX = (1.0, 2.0, 4.0, 8.0, 16.0)
 _MAX_CHANNELS = 4  # of more channels only the mean is filtered
 _WIDEST_PX = 2.0  # a broader Gaussian works on a smaller image
 
@@ -23,9 +22,9 @@ _WIDEST_PX = 2.0  # a broader Gaussian works on a smaller image
 class FilterBank(nn.Module):
     """Filter responses of every channel at every scale; nothing in it learns.
 
-    Laplacian and Hessian norm are the sum of the Hessian's eigenvalues and the root of the sum of their squares:
-    the same information in 2-D and 3-D, without an eigenvalue problem. Derivatives are multiplied by the scale
-    (once per order), so that a structure answers alike at its own scale whatever its size.
+    At each scale: the smoothed image, its gradient magnitude and the eigenvalues of its Hessian, in descending order.
+    Derivatives are multiplied by the scale (once per order), so that a structure answers alike at its own scale
+    whatever its size.
 
     Parameters
     ----------
@@ -46,7 +45,12 @@ class FilterBank(nn.Module):
     @property
     def n_features(self) -> int:
         """Channels of the result."""
-        return self.filtered * PER_SCALE * len(self.scales_px)
+        return self.filtered * self.per_scale * len(self.scales_px)
+
+    @property
+    def per_scale(self) -> int:
+        """Responses of one channel at one scale."""
+        return 2 + self.ndim
 
     @property
     def margin_px(self) -> int:
@@ -73,7 +77,7 @@ class FilterBank(nn.Module):
         return joined.view(len(image), self.n_features, *image.shape[2:])
 
     def _at_scale(self, x: Tensor, sigma: float) -> Tensor:
-        """Responses at one scale, (M, PER_SCALE, *S)."""
+        """Responses at one scale, (M, per_scale, *S)."""
         shape = x.shape[2:]
         step = 1
         while sigma / step > _WIDEST_PX and all(size >= 4 * step for size in shape):
@@ -103,19 +107,43 @@ class FilterBank(nn.Module):
         return x
 
     def _derivatives(self, smooth: Tensor, sigma: float) -> Tensor:
-        axes = range(2, 2 + self.ndim)
+        axes = list(range(2, 2 + self.ndim))
         first = [_difference(smooth, axis) for axis in axes]
         gradient = torch.stack([d.square() for d in first]).sum(0).sqrt()
-        laplacian = torch.zeros_like(smooth)
-        squares = torch.zeros_like(smooth)
-        for i, axis in enumerate(axes):
-            second = _second_difference(smooth, axis)
-            laplacian = laplacian + second
-            squares = squares + second.square()
-            for other in range(axis + 1, 2 + self.ndim):
-                squares = squares + 2 * _difference(first[i], other).square()
-        scaled = [smooth, sigma * gradient, sigma**2 * laplacian, sigma**2 * squares.sqrt()]
-        return torch.cat(scaled, 1)
+        hessian = {
+            (i, j): _second_difference(smooth, axes[i]) if i == j else _difference(first[i], axes[j])
+            for i in range(self.ndim)
+            for j in range(i, self.ndim)
+        }
+        curvatures = _eigenvalues_2d(hessian) if self.ndim == 2 else _eigenvalues_3d(hessian)
+        return torch.cat([smooth, sigma * gradient, *(sigma**2 * c for c in curvatures)], 1)
+
+
+def _eigenvalues_2d(h: Mapping[tuple[int, int], Tensor]) -> list[Tensor]:
+    """Eigenvalues of symmetric 2 × 2 matrices, given by their upper triangle, the largest first."""
+    mean = (h[0, 0] + h[1, 1]) / 2
+    half = (((h[0, 0] - h[1, 1]) / 2).square() + h[0, 1].square()).sqrt()
+    return [mean + half, mean - half]
+
+
+def _eigenvalues_3d(h: Mapping[tuple[int, int], Tensor]) -> list[Tensor]:
+    """Eigenvalues of symmetric 3 × 3 matrices, given by their upper triangle, the largest first.
+
+    The trigonometric solution of the characteristic polynomial [1]_.
+
+    References
+    ----------
+    .. [1] O. K. Smith, "Eigenvalues of a symmetric 3 × 3 matrix", Communications of the ACM 4(4), 1961.
+    """
+    mean = (h[0, 0] + h[1, 1] + h[2, 2]) / 3
+    a, b, c = h[0, 0] - mean, h[1, 1] - mean, h[2, 2] - mean
+    d, e, f = h[0, 1], h[0, 2], h[1, 2]
+    spread = ((a * a + b * b + c * c + 2 * (d * d + e * e + f * f)) / 6).sqrt()
+    determinant = a * (b * c - f * f) - d * (d * c - f * e) + e * (d * f - b * e)
+    angle = (determinant / (2 * spread**3).clamp_min(torch.finfo(spread.dtype).tiny)).clamp(-1, 1).acos() / 3
+    largest = mean + 2 * spread * angle.cos()
+    smallest = mean + 2 * spread * (angle + 2 * math.pi / 3).cos()
+    return [largest, 3 * mean - largest - smallest, smallest]
 
 
 def _difference(x: Tensor, axis: int) -> Tensor:

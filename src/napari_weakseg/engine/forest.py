@@ -1,11 +1,12 @@
 """The early pixel forest: a prediction within a second or two, until the network knows better.
 
 A forest on filter responses learns from a few strokes at once where a network needs a minute. It is trained once at
-the start (and again when marks change while it still counts); its share of the prediction fades as the network
-learns.
+the start (and again when marks change or more images are read while it still counts); its share of the prediction
+fades as the network learns.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_weakseg.engine.blocks import Block, by_class
-from napari_weakseg.engine.features import FilterBank
+from napari_weakseg.engine.features import SCALES_PX, FilterBank
 from napari_weakseg.engine.memory import Key, key_of
 
 __all__ = ["PixelForest"]
 
 _MAX_PIXELS = 40_000
-_MAX_BLOCKS = 48
+_MAX_FILTERED = 12_000_000  # pixels of the blocks that they are drawn from
 _TREES = 30
+_PLACES = 12  # far enough from each other that must be marked, for a scale to be looked at
+_LOOKED_AT = 2000  # marked pixels of a class in a block that their places are counted by
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What was drawn from a block at the last time."""
+
+    revision: int
+    count: int
+    share: float
+    rows: NDArray[np.float32]
+    classes: NDArray[np.uint8]
 
 
 class PixelForest:
@@ -30,6 +44,8 @@ class PixelForest:
     Ours: not part of any of the published methods. scikit-learn's trees, because they train in a fraction of a
     second on a few ten thousand pixels and need no tuning. Where the coverage of some class is told, the known pixels
     have the shares that the classes have in the images; else each class counts alike, for strokes tell no areas.
+    A broad filter tells places rather than looks where there are a few strokes only, so broad ones are used as soon as
+    there are marks in enough places.
 
     Parameters
     ----------
@@ -40,12 +56,13 @@ class PixelForest:
     """
 
     def __init__(self, ndim: int, channels: int, classes: int, *, seed: int, jobs: int) -> None:
+        self._ndim, self._channels = ndim, channels
         self._bank = FilterBank(ndim, channels)
         self._classes = classes
         self._seed = seed
         self._jobs = jobs
         self._trees: Any = None
-        self._kept: dict[Key, tuple[int, int, NDArray[np.float32], NDArray[np.uint8]]] = {}
+        self._kept: dict[Key, _Kept] = {}
         self._learned: tuple[NDArray[np.float32], NDArray[np.uint8]] | None = None
         self._areas_tell = False
 
@@ -57,11 +74,12 @@ class PixelForest:
     def fit(self, blocks: Sequence[Block], rng: np.random.Generator) -> None:
         """Learn from the known pixels of some blocks; nothing happens with fewer than two classes."""
         usable = [block for block in blocks if block.marked_at]
-        picked = [usable[i] for i in rng.permutation(len(usable))[:_MAX_BLOCKS]]
+        picked = _within([usable[i] for i in rng.permutation(len(usable))], _MAX_FILTERED)
         known = [by_class(np.where(block.held_out, 0, block.knowledge.certain)) for block in picked]
         total = sum(len(at) for each in known for at in each.values())
         if not total:
             return
+        self._look_at(_scales_told(picked, known))
         share = min(1.0, _MAX_PIXELS / total)
         features, labels = [], []
         for block, at in zip(picked, known, strict=True):
@@ -75,19 +93,28 @@ class PixelForest:
         self._areas_tell = any((block.knowledge.known & ~block.knowledge.painted).any() for block in picked)
         self._grow()
 
+    def _look_at(self, scales_px: tuple[float, ...]) -> None:
+        """Use so many scales from now on."""
+        if scales_px != self._bank.scales_px:
+            self._bank = FilterBank(self._ndim, self._channels, scales_px)
+            self._kept.clear()
+
     def _rows(
         self, block: Block, known: Mapping[int, NDArray[np.int64]], share: float, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Responses at a share of a block's known pixels; those of an unchanged block are kept from the last time."""
         count = sum(len(at) for at in known.values())
         kept = self._kept.get(key_of(block.place))
-        if kept is not None and kept[0] == block.revision and kept[1] == count:
-            return kept[2], kept[3]
-        taken = [rng.choice(at, int(np.ceil(share * len(at))), replace=False) for at in known.values()]
-        classes = [np.full(len(at), c, np.uint8) for at, c in zip(taken, known, strict=True)]
-        rows = self._responses(block.pixels)[np.concatenate(taken)], np.concatenate(classes)
-        self._kept[key_of(block.place)] = (block.revision, count, *rows)
-        return rows
+        if kept is None or kept.revision != block.revision or kept.count != count or kept.share < share:
+            taken = [rng.choice(at, int(np.ceil(share * len(at))), replace=False) for at in known.values()]
+            classes = [np.full(len(at), c, np.uint8) for at, c in zip(taken, known, strict=True)]
+            rows = self._responses(block.pixels)[np.concatenate(taken)]
+            kept = _Kept(block.revision, count, share, rows, np.concatenate(classes))
+        elif kept.share > share:  # more blocks than last time share the pixels that are learned from
+            fewer = rng.permutation(len(kept.rows))[: int(np.ceil(share / kept.share * len(kept.rows)))]
+            kept = replace(kept, share=share, rows=kept.rows[fewer], classes=kept.classes[fewer])
+        self._kept[key_of(block.place)] = kept
+        return kept.rows, kept.classes
 
     def save(self) -> dict[str, Tensor]:
         """Give the pixels it learned from; the trees grow from them again the same."""
@@ -104,6 +131,8 @@ class PixelForest:
         """Take back what `save` gave."""
         if "forest.features" in tensors:
             self._learned = tensors["forest.features"].numpy(), tensors["forest.labels"].numpy()
+            responses = self._learned[0].shape[1] - self._channels
+            self._look_at(SCALES_PX[: responses // (self._bank.filtered * self._bank.per_scale)])
             self._areas_tell = bool(tensors["forest.areas_tell"])
             self._trees = None
 
@@ -113,7 +142,7 @@ class PixelForest:
         assert self._learned is not None
         trees = ExtraTreesClassifier(
             _TREES,
-            max_depth=16,
+            max_features=0.5,  # of a few dozen responses most say little
             min_samples_leaf=2,
             class_weight=None if self._areas_tell else "balanced",
             n_jobs=self._jobs,
@@ -149,3 +178,25 @@ class PixelForest:
         image = torch.from_numpy(np.ascontiguousarray(pixels))[None]
         responses = torch.cat([image, self._bank(image)], 1)[0].flatten(1).T.contiguous().numpy()
         return np.asarray(responses)
+
+
+def _within(blocks: Sequence[Block], pixels: int) -> list[Block]:
+    """Give the first blocks that have so many pixels together, at least one."""
+    before = np.cumsum([0] + [block.pixels.size for block in blocks])[:-1]
+    return [block for block, n in zip(blocks, before, strict=True) if n < pixels]
+
+
+def _scales_told(blocks: Sequence[Block], known: Sequence[Mapping[int, NDArray[np.int64]]]) -> tuple[float, ...]:
+    """Scales of the filter bank at which the marks lie in enough different places; the finest at least."""
+    marked = []
+    for i, (block, by_class_) in enumerate(zip(blocks, known, strict=True)):
+        for at in by_class_.values():
+            looked_at = at[:: max(1, len(at) // _LOOKED_AT)]
+            marked.append(np.stack([np.full(len(looked_at), i), *np.unravel_index(looked_at, block.shape)]))
+    places = np.concatenate(marked, 1)
+    told = [
+        scale
+        for scale in SCALES_PX
+        if len(np.unique(np.concatenate([places[:1], places[1:] // (4 * scale)]), axis=1).T) >= _PLACES
+    ]
+    return SCALES_PX[: max(1, len(told))]

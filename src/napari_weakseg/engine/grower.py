@@ -2,8 +2,9 @@
 
 Growth is judged by the best that there is: exact marks that were held out (the guard: it finds out how boldly and for
 how many rounds growth stays precise), else the edges of the image, where an early forest that sees the looks of pixels
-only agrees with them (no object leaves its outline). Where neither can judge, growth is kept short and asks for more
-certainty. The stopping rule of Ke et al. (arXiv:2005.13053) could not be verified; this is ours.
+only agrees with them (no object leaves its outline). Exact objects also tell how far such outlines are right. Where
+nothing can judge, growth is kept short and asks for more certainty.
+The stopping rule of Ke et al. (arXiv:2005.13053) could not be verified; this is ours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from napari_weakseg.engine.growing import (
     claim_outline,
     everything_marked,
     grow_block,
+    outline_accuracy,
     outline_agreement,
     rules_for,
     safe_rounds,
@@ -39,7 +41,8 @@ _BLIND_ROUNDS, _BLIND_TAU = 2, 0.9
 _BOLD_TAUS, _BOLD_PRECISION = (0.5, 0.6, 0.7), 0.95  # tried by the guard before the cautious one, boldest first
 _PRECISION = 0.9
 _JUDGED = 8  # blocks that outlines are judged on
-_AGREEMENT = (0.65, 0.8)  # agreement of outlines and forest at which trust begins and is full
+_ACCURACY = (0.75, 0.9)  # of outlines on exact objects, at which trust begins and is full
+_AGREEMENT = (0.65, 0.8)  # of outlines and forest, in the same way
 
 
 class Grower:
@@ -75,11 +78,14 @@ class Grower:
         return rough[:_BLOCKS]
 
     def judge_outlines(self, guess: Guess) -> None:
-        """Trust the outlines as far as a guess from the looks of pixels alone agrees."""
-        shown = [block for block in self._store.blocks if not block.exact and block.growth is not None][:_JUDGED]
-        found = [outline_agreement(block, guess, everywhere=self._everywhere(block), rng=self._rng) for block in shown]
-        if np.isfinite(found).any():
+        """Trust the outlines as far as exact objects bear them out, else as a guess from looks alone agrees."""
+        exact = [block for block in self._store.blocks if block.exact][:_JUDGED]
+        found, (low, high) = [outline_accuracy(block, self._rng) for block in exact], _ACCURACY
+        if not np.isfinite(found).any():
+            shown = [block for block in self._store.blocks if not block.exact and block.growth is not None][:_JUDGED]
+            found = [outline_agreement(b, guess, everywhere=self._everywhere(b), rng=self._rng) for b in shown]
             low, high = _AGREEMENT
+        if np.isfinite(found).any():
             self.trust = float(np.clip((np.nanmean(found) - low) / (high - low), 0, 1))
 
     def claim_outlines(self, blocks: Sequence[Block]) -> None:

@@ -16,8 +16,14 @@ from napari_weakseg.core.classes import BACKGROUND, ClassTable
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.growth import Evidence, GrowthRules
 from napari_weakseg.engine.outline import Outline
-from napari_weakseg.engine.stopping import simulate_growth_guard
-from napari_weakseg.engine.targets import IGNORE, approximation_target, background_claim, boxes_of_seeds
+from napari_weakseg.engine.stopping import edge_strength, simulate_growth_guard, watershed_objects
+from napari_weakseg.engine.targets import (
+    IGNORE,
+    approximation_target,
+    background_claim,
+    boxes_of_seeds,
+    simulate_seeds,
+)
 
 __all__ = [
     "Guess",
@@ -25,6 +31,7 @@ __all__ = [
     "everything_marked",
     "grow_block",
     "median_round",
+    "outline_accuracy",
     "outline_agreement",
     "rules_for",
     "safe_rounds",
@@ -34,6 +41,7 @@ __all__ = [
 Guess: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
 """An image, (C, *S), and flat indices of n of its pixels → their class probabilities, (K, n)."""
 
+_BLOB_SHARE = 0.25  # of an object that a simulated blob covers
 _COMPARED = 8192  # pixels of a block that two guesses are compared on
 _RING_PX = 4.0  # how far around a marked object its surroundings are taken for background, others may be unmarked
 
@@ -187,6 +195,35 @@ def outline_agreement(block: Block, guess: Guess, *, everywhere: bool, rng: np.r
         return float("nan")
     at = rng.choice(open_, min(len(open_), _COMPARED), replace=False)
     return float((found.ravel()[at] == guess(block.pixels, at).argmax(0) + 1).mean())
+
+
+def outline_accuracy(block: Block, rng: np.random.Generator) -> float:
+    """Share of the outlined pixels of an exact block that are right, from simulated blobs.
+
+    The blobs cover a quarter of each object; the sure background is the half of it that is farthest from all objects.
+
+    Parameters
+    ----------
+    block : Block
+        Exact.
+    rng : numpy Generator
+        Draws the blobs.
+
+    Returns
+    -------
+    float
+        nan where there is no object, no background or nothing between.
+    """
+    truth, ids = block.knowledge.certain, block.knowledge.seeds
+    away = ndimage.distance_transform_edt(ids == 0) * (truth == BACKGROUND)
+    sure = away > away.max() / 2
+    if not ids.any() or not sure.any():
+        return float("nan")
+    seeds = simulate_seeds(ids, _BLOB_SHARE, rng=rng)
+    objects = watershed_objects(edge_strength(block.pixels), seeds, sure)
+    found = np.where(objects > 0, block.knowledge.seed_class[objects], np.uint8(BACKGROUND))
+    open_ = (truth > 0) & (seeds == 0) & ~sure
+    return float((found == truth)[open_].mean()) if open_.any() else float("nan")
 
 
 def _outlined(block: Block, *, everywhere: bool) -> NDArray[np.uint8] | None:

@@ -17,6 +17,7 @@ from napari_weakseg.core.regions import Region, shape_of
 from napari_weakseg.engine import device as devices
 from napari_weakseg.engine.augment import Geometry, apply_geometry, sample_geometry
 from napari_weakseg.engine.bags import Boxes
+from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.checkpoint import (
     flat_optimizer,
     read_state,
@@ -54,6 +55,7 @@ from napari_weakseg.engine.voice import LATELY, Voice
 __all__ = ["Trainer"]
 
 _FIRST_BLOCKS, _FIRST_PIXELS = 24, 3_000_000  # read before the first step at most; the rest while training
+_READ_PIXELS = 200_000  # between two steps, of small blocks
 _WARM_UP = 20  # steps until the full step size
 _HALVED_AT = 200  # step at which the step size has halved
 _LEAST_STEP = 0.1
@@ -292,13 +294,17 @@ class Trainer:
         return Mix(student(self._strong(mixed(image, windows))), windows)
 
     def _read_on(self) -> None:
-        if not self._store.complete:
-            block = self._store.read_one()
-            if self._store.complete:
-                self._store.settle()
-            if block is not None:
-                self._grower.claim_outlines([block])
-                self._trust.take_in([block])
+        """Read a large block or several small ones."""
+        if self._store.complete:
+            return
+        read: list[Block] = []
+        while sum(block.pixels.size for block in read) < _READ_PIXELS and (block := self._store.read_one()) is not None:
+            read.append(block)
+        if self._store.complete:
+            self._store.settle()
+        self._grower.claim_outlines(read)
+        self._trust.take_in(read)
+        self._early.read_on(self.steps)
 
     # -- predicting ------------------------------------------------------------------------------------------
 
