@@ -1,4 +1,7 @@
-"""``python -m benchmarks [quality | growth | speed | study | report]``; all but the study where none is named."""
+"""``python -m benchmarks [quality | growth | speed | study | papers | rounds | report]``.
+
+Where none is named: quality, growth, speed and the report.
+"""
 
 import argparse
 import os
@@ -29,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from benchmarks.annotator import POLICIES
     from benchmarks.arms import ARMS
+    from benchmarks.papers import QUESTIONS
     from benchmarks.speed import PARTS
     from benchmarks.study import WAYS
 
@@ -48,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", default="small", choices=("small", "full"), help="how much is run (study)")
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), help="ways to learn (study)")
     parser.add_argument("--policy", default="mixed", choices=list(POLICIES), help="what is marked (study)")
+    parser.add_argument("--questions", nargs="+", choices=list(QUESTIONS), help="which papers' (papers)")
     parser.add_argument("--side", type=int, default=20_000, help="side of the large image (speed, memory)")
     parser.add_argument("--results", type=Path, default=results.FOLDER, help="folder of the result files")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks.md", help="page to write")
@@ -121,8 +126,39 @@ def _study(given: argparse.Namespace) -> None:
     )
 
 
+def _papers(given: argparse.Namespace) -> None:
+    from benchmarks import papers
+
+    papers.run(
+        papers.Options(
+            questions=given.questions or tuple(papers.QUESTIONS),
+            seeds=given.seeds,
+            seconds=given.seconds or papers.SECONDS,
+            device=given.device,
+            threads=given.threads,
+            judges=given.judges or papers.JUDGES,
+            folder=given.results,
+        )
+    )
+
+
+def _rounds(given: argparse.Namespace) -> None:
+    from benchmarks import rounds
+
+    rounds.run(
+        rounds.Options(
+            seeds=given.seeds,
+            seconds=given.seconds or rounds.SECONDS,
+            device=given.device,
+            threads=given.threads,
+            judges=given.judges or rounds.JUDGES,
+            folder=given.results,
+        )
+    )
+
+
 def _report(given: argparse.Namespace) -> None:
-    from benchmarks import report, report_study, study
+    from benchmarks import papers, report, report_papers, report_study, rounds, study
 
     report.write(given.results, given.page)
     print(f"Written: {given.page}")
@@ -130,9 +166,21 @@ def _report(given: argparse.Namespace) -> None:
         page = given.page.with_name("study.md")
         report_study.write(given.results, page)
         print(f"Written: {page}")
+    if any((given.results / file).exists() for file in (papers.FILE, rounds.FILE)):
+        page = given.page.with_name("papers.md")
+        report_papers.write(given.results, page)
+        print(f"Written: {page}")
 
 
-_COMMANDS = {"quality": _quality, "growth": _growth, "speed": _speed, "study": _study, "report": _report}
+_COMMANDS = {
+    "quality": _quality,
+    "growth": _growth,
+    "speed": _speed,
+    "study": _study,
+    "papers": _papers,
+    "rounds": _rounds,
+    "report": _report,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

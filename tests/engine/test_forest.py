@@ -134,3 +134,18 @@ def test_looks_more_broadly_where_marks_lie_in_more_places(make_project: Any) ->
         trees.fit(blocks_of(project), np.random.default_rng(0))
         responses.append(trees.save()["forest.features"].shape[1])
     assert responses == [1 + 4, 1 + 4 * 5]
+
+
+def test_stays_silent_where_it_has_never_seen_background(make_project: Any, textures: tuple[Any, Any, Any]) -> None:
+    """Each of two images is annotated for one class only: no pixel is certainly background."""
+    project = make_project("background", "stripes", "noise")
+    for name, class_id in (("a", 2), ("b", 3)):
+        image = project.add_image(textures[0], name=name, axes="YX")
+        image.paint(np.where(textures[2] == class_id - 1, class_id, 0))
+        image.coverage(class_id, "exact")
+    trees = forest(classes=3)
+    trees.fit(blocks_of(project), np.random.default_rng(0))
+    assert not trees.ready
+    project.images["a"].paint(np.where(textures[2] == 1, 2, 1))
+    trees.fit(blocks_of(project), np.random.default_rng(0))
+    assert trees.ready

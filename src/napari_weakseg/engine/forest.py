@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.engine.blocks import Block, by_class
 from napari_weakseg.engine.features import SCALES_PX, FilterBank
 from napari_weakseg.engine.memory import Key, key_of
@@ -72,7 +73,11 @@ class PixelForest:
         return self._learned is not None
 
     def fit(self, blocks: Sequence[Block], rng: np.random.Generator) -> None:
-        """Learn from the known pixels of some blocks; nothing happens with fewer than two classes."""
+        """Learn from the known pixels of some blocks.
+
+        Nothing happens with fewer than two classes, or where much is known to be none of some class but nothing to be
+        background: the forest would take all of it for one of the classes that it has seen.
+        """
         usable = [block for block in blocks if block.marked_at]
         picked = _within([usable[i] for i in rng.permutation(len(usable))], _MAX_FILTERED)
         known = [by_class(np.where(block.held_out, 0, block.knowledge.certain)) for block in picked]
@@ -87,7 +92,7 @@ class PixelForest:
             features.append(rows)
             labels.append(classes)
         targets = np.concatenate(labels)
-        if len(np.unique(targets)) < 2:
+        if len(np.unique(targets)) < 2 or _lacks_background(picked, targets):
             return
         self._learned = np.concatenate(features), targets
         self._areas_tell = any((block.knowledge.known & ~block.knowledge.painted).any() for block in picked)
@@ -178,6 +183,11 @@ class PixelForest:
         image = torch.from_numpy(np.ascontiguousarray(pixels))[None]
         responses = torch.cat([image, self._bank(image)], 1)[0].flatten(1).T.contiguous().numpy()
         return np.asarray(responses)
+
+
+def _lacks_background(blocks: Sequence[Block], targets: NDArray[np.uint8]) -> bool:
+    open_ = any((block.knowledge.known & (block.knowledge.certain == 0)).any() for block in blocks)
+    return open_ and not (targets == BACKGROUND).any()
 
 
 def _within(blocks: Sequence[Block], pixels: int) -> list[Block]:
