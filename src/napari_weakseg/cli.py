@@ -7,6 +7,7 @@ learned is saved before a Ctrl-C ends the training.
 import functools
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +32,7 @@ from napari_weakseg.cli_info import as_text, describe
 from napari_weakseg.core.annotations import Coverage
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import ImageError, ProjectError, WeaksegError
+from napari_weakseg.core.merging import merge
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine import messages
 from napari_weakseg.session import Session
@@ -162,6 +164,22 @@ def add(
         for path in image_files(images):
             image = opened.add_image(path, axes=axes)
             typer.echo(f"{image.name}: {' × '.join(map(str, image.source.shape))} ({image.source.axes})")
+
+
+@app.command("merge")
+@_guarded
+def merge_projects(
+    project: Annotated[Path, typer.Argument(metavar="NEW", help="Folder of the new project.", show_default=False)],
+    others: Annotated[list[Path], typer.Argument(metavar="PROJECT...", help="Projects.", show_default=False)],
+) -> None:
+    """Make one project of several; classes of the same name are joined, the others stay as they are.
+
+    What is background in one may be a class of another, so it is only taken over where nothing speaks against it.
+    """
+    with ExitStack() as stack:
+        opened = [stack.enter_context(Project.open(path)) for path in others]
+        made = stack.enter_context(merge(project, opened))
+        typer.echo(f"Made “{made.name}”: {len(made.images)} images, classes {', '.join(made.classes.names)}.")
 
 
 @app.command()

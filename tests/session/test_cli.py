@@ -50,6 +50,17 @@ def _labels(path, value=2):
     return path
 
 
+def test_projects_are_merged(run, project, tmp_path):
+    run("new", "q.weakseg", "--classes", "background, fibre")
+    run("annotate", "p.weakseg", "a", str(_labels(tmp_path / "m.tif")))
+    told = run("merge", "both.weakseg", "p.weakseg", "q.weakseg").stdout
+    assert told == "Made “both”: 2 images, classes background, cell, fibre.\n"
+    shown = json.loads(run("info", "both.weakseg", "--json").stdout)
+    assert shown["classes"] == json.loads(run("info", "p.weakseg", "--json").stdout)["classes"] + ["fibre"]
+    failed = run("merge", "both.weakseg", "p.weakseg", code=1)
+    assert "holds a project already" in failed.stderr
+
+
 def test_what_to_annotate_next_is_told(run, project):
     run("train", "p.weakseg", "--steps", "3")
     (told,) = json.loads(run("suggest", "p.weakseg", "--json").stdout)

@@ -207,6 +207,7 @@ class Project:
         name: str | None = None,
         axes: str | None = None,
         pixel_size: Mapping[str, tuple[float, str]] | None = None,
+        copy: bool = False,
     ) -> ProjectImage:
         """Add an image by path (it stays where it is) or as an array (a copy is kept in the project).
 
@@ -219,6 +220,8 @@ class Project:
             Letters of TZCYX, S = colour; as the file tells or guessed if left out.
         pixel_size : mapping, optional
             Axis letter → (size, unit), e.g. ``{"X": (0.1, "µm"), "Y": (0.1, "µm")}``.
+        copy : bool
+            Keep a copy of a file in the project too.
 
         Raises
         ------
@@ -232,7 +235,7 @@ class Project:
             source.name = unused(source.name, set(self._images))
             check_fits(source, self._record)
             folder = folder_name(source.name, {item.folder for item in self._record.images})
-            if source.path is None:
+            if copy or source.path is None:
                 source = store_array(source, self.path / "images" / f"{folder}.zarr")
             self._discard(self.path / "annotations" / folder)
             record = image_record(source, folder, self.path)
