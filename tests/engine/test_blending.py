@@ -15,31 +15,30 @@ def sure_of(labels: np.ndarray, probability: float) -> np.ndarray:
 def test_the_better_of_two_gets_all() -> None:
     labels = np.array([1, 1, 1, 2, 3, 3], np.uint8)
     good, bad = sure_of(labels, 0.9), sure_of(labels, 0.4)
-    assert best_share([good], [bad], [labels]) == 1
-    assert best_share([bad], [good], [labels]) == 0
-    assert best_share([good], [good], [labels]) == 0
+    assert best_share(good, bad, labels) == 1
+    assert best_share(bad, good, labels) == 0
+    assert best_share(good, good, labels) == 0
 
 
 def test_two_that_know_different_classes_share() -> None:
     labels = np.repeat(np.array([1, 2], np.uint8), 10)
     knows_one = np.concatenate([sure_of(labels[:10], 0.9), sure_of(labels[10:], 0.1)], 1)
     knows_other = np.concatenate([sure_of(labels[:10], 0.1), sure_of(labels[10:], 0.9)], 1)
-    assert best_share([knows_one], [knows_other], [labels]) == pytest.approx(0.5)
+    assert best_share(knows_one, knows_other, labels) == pytest.approx(0.5)
 
 
 def test_a_rare_class_counts_as_much_as_a_frequent_one() -> None:
     labels = np.array([1] * 98 + [2, 2], np.uint8)
     network = np.concatenate([sure_of(labels[:98], 0.95), sure_of(labels[98:], 0.01)], 1)
     forest = sure_of(labels, 0.7)
-    share = best_share([forest], [network], [labels])
+    share = best_share(forest, network, labels)
     assert share is not None
     assert share > 0.5
 
 
 def test_one_class_alone_tells_nothing() -> None:
     labels = np.array([2, 2, 2], np.uint8)
-    assert best_share([sure_of(labels, 0.9)], [sure_of(labels, 0.1)], [labels]) is None
-    assert best_share([], [], []) is None
+    assert best_share(sure_of(labels, 0.9), sure_of(labels, 0.1), labels) is None
 
 
 def test_only_held_out_certain_pixels_are_compared() -> None:

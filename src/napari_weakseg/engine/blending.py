@@ -1,7 +1,5 @@
 """How much the early forest is to say beside the network, judged on marks that neither has learned from."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,9 +31,7 @@ def held_out_pixel(
     return rng.choice(np.argwhere(classes == rng.choice(found))) if len(found) else None
 
 
-def best_share(
-    forest: Sequence[NDArray[np.float32]], network: Sequence[NDArray[np.float32]], labels: Sequence[NDArray[np.uint8]]
-) -> float | None:
+def best_share(forest: NDArray[np.float32], network: NDArray[np.float32], labels: NDArray[np.uint8]) -> float | None:
     """Share of the forest in the sum of both at which held-out pixels are told best.
 
     By the mean over the classes of the negative log-probability; stacking of two predictors by held-out data goes back
@@ -43,9 +39,9 @@ def best_share(
 
     Parameters
     ----------
-    forest, network : sequence of float32 array, (K, n)
-        Probabilities at held-out pixels, block by block.
-    labels : sequence of uint8 array, (n,)
+    forest, network : float32 array, (K, n)
+        Probabilities at held-out pixels.
+    labels : uint8 array, (n,)
         Their class ids.
 
     Returns
@@ -54,17 +50,13 @@ def best_share(
         0 where the forest hardly helps. None where fewer than two classes are held out: pixels of one class cannot show
         which of the two confuses it with others.
     """
-    true = np.concatenate([np.zeros(0, np.uint8), *labels])
-    classes = np.unique(true)
+    classes = np.unique(labels)
     if len(classes) < 2:
         return None
-    a, b = (
-        np.concatenate([p[y - 1, np.arange(len(y))] for p, y in zip(of, labels, strict=True)])
-        for of in (forest, network)
-    )
+    a, b = (said[labels - 1, np.arange(len(labels))] for said in (forest, network))
     losses = []
     for share in _SHARES:
         nll = -np.log(np.maximum(share * a + (1 - share) * b, _LEAST))
-        losses.append(np.mean([nll[true == c].mean() for c in classes]))
+        losses.append(np.mean([nll[labels == c].mean() for c in classes]))
     best = int(np.argmin(losses))
     return float(_SHARES[best]) if losses[best] < (1 - _GAIN) * losses[0] else 0.0

@@ -19,7 +19,7 @@ __all__ = ["EarlyForest"]
 _HALF = 38.0  # steps for each class until the forest counts half: to tell more classes apart takes more steps
 _LEAST = 0.03  # share from which it is left out
 _JUDGED_EVERY = 50  # steps between two looks at whether it still helps
-_JUDGES = 12  # windows that this is judged on
+_JUDGES = 8  # windows that this is judged on
 _WINDOW_PX = {2: 256, 3: 48}  # their side, by the number of spatial axes
 
 
@@ -69,9 +69,9 @@ class EarlyForest:
             self._forest.fit(self._store.blocks, self._rng)
 
     def read_on(self, step: int) -> None:
-        """Learn again when all blocks have been read, or twice as many as it has learned from."""
+        """Learn again when all blocks have been read, or four times as many as it has learned from."""
         blocks = len(self._store.blocks)
-        if blocks >= 2 * self._blocks or (self._store.complete and blocks > self._blocks):
+        if blocks >= 4 * self._blocks or (self._store.complete and blocks > self._blocks):
             self.learn(step)
 
     def judge(self, step: int, says: Says) -> None:
@@ -85,7 +85,7 @@ class EarlyForest:
         judges = [block for block in self._store.blocks if block.held_out.any()]
         if any(block.exact for block in judges):
             return
-        of_forest, of_network, labels = [], [], []
+        places, of_network, labels = [], [], []
         for i in range(_JUDGES if judges else 0):
             block = judges[i % len(judges)]
             certain = block.knowledge.certain
@@ -96,10 +96,13 @@ class EarlyForest:
             pixels = block.pixels[(slice(None), *window)]
             at = held_out_pixels(block.held_out[window], certain[window], self._rng)
             said, _ = says(pixels)
-            of_forest.append(forest.predict_at(pixels, at))
+            places.append((pixels, at))
             of_network.append(said.reshape(len(said), -1)[:, at])
             labels.append(certain[window].ravel()[at])
-        self.kept_share = best_share(of_forest, of_network, labels) or 0.0
+        self.kept_share = 0.0
+        if places:
+            of_forest = forest.predict_places(places)
+            self.kept_share = best_share(of_forest, np.concatenate(of_network, 1), np.concatenate(labels)) or 0.0
 
     def joined(self, step: int, pixels: Floats, said: Floats) -> Floats:
         """Add its share to what the network says of an image, (K, *S)."""

@@ -171,10 +171,14 @@ class PixelForest:
 
     def predict_at(self, pixels: NDArray[np.float32], at: NDArray[np.int64]) -> NDArray[np.float32]:
         """Predict some pixels of an image only, by their flat indices: float32 (K, n)."""
+        return self.predict_places([(pixels, at)])
+
+    def predict_places(self, places: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]]) -> NDArray[np.float32]:
+        """Predict some pixels of several images, one after another: float32 (K, n)."""
         if self._trees is None:
             self._grow()
-        found = self._trees.predict_proba(self._responses(pixels)[at])
-        result = np.zeros((self._classes, len(at)), np.float32)
+        found = self._trees.predict_proba(np.concatenate([self._responses(pixels)[at] for pixels, at in places]))
+        result = np.zeros((self._classes, len(found)), np.float32)
         result[self._trees.classes_ - 1] = found.T
         return result
 
