@@ -109,7 +109,7 @@ def test_soft_ce_with_its_own_projection_has_the_gradient_of_the_set_loss(shape:
 
 
 @both
-@pytest.mark.parametrize("weighting", ["violation", "balanced", "plain"])
+@pytest.mark.parametrize("weighting", ["certain", "violation", "balanced", "plain"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_set_loss_equals_a_plain_loop(shape: tuple[int, ...], weighting: str, weighted: bool) -> None:
     z, allowed, painted = scene(shape)
@@ -119,7 +119,7 @@ def test_set_loss_equals_a_plain_loop(shape: tuple[int, ...], weighting: str, we
         if ax.all() or not ax.any():
             continue
         nll = direct_nll(zx, ax)
-        if is_painted:
+        if is_painted or (weighting == "certain" and ax.sum() == 1):
             marked.append((w_c[ax].mean(), nll))
         else:
             rest.append((torch.tensor(1.0), nll))
@@ -130,6 +130,7 @@ def test_set_loss_equals_a_plain_loop(shape: tuple[int, ...], weighting: str, we
         return sum(w * v for w, v in group) / sum(w for w, _ in group)
 
     expected = {
+        "certain": mean(marked + violated) + 0.1 * mean(rest),
         "violation": mean(marked + violated) + 0.1 * mean(rest),
         "balanced": (mean(marked) + mean(rest)) / 2,
         "plain": mean(marked + rest),
@@ -139,7 +140,7 @@ def test_set_loss_equals_a_plain_loop(shape: tuple[int, ...], weighting: str, we
 
 
 @both
-@pytest.mark.parametrize("weighting", ["violation", "balanced", "plain"])
+@pytest.mark.parametrize("weighting", ["certain", "violation", "balanced", "plain"])
 def test_an_unannotated_image_and_a_conflict_teach_exactly_nothing(shape: tuple[int, ...], weighting: str) -> None:
     for fill in (True, False):
         z = scene(shape)[0].requires_grad_()

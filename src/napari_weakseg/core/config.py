@@ -36,8 +36,8 @@ class TrainConfig(BaseModel):
         Weight of outlines taken from the image's edges, where these are trusted fully; 0 leaves them out.
     forest : bool
         Whether a pixel forest answers in the first seconds.
-    weighting : {"violation", "balanced", "plain"}
-        How the set loss is spread over the known pixels.
+    weighting : {"certain", "violation", "balanced", "plain"}
+        How the set loss is spread over the known pixels, see `engine.losses.set_loss`.
     dice_weight, claim_weight, approximation_weight, separation_weight : float
         Weights of terms beside the set loss: overlap, grown masks, how the partial masks look, borders between touching
         objects; 0 leaves a term out.
@@ -85,7 +85,7 @@ class TrainConfig(BaseModel):
     tau: float = Field(default=0.85, gt=0, lt=1)
     outline_weight: float = Field(default=1.0, ge=0, le=1)
     forest: bool = True
-    weighting: Literal["violation", "balanced", "plain"] = "plain"
+    weighting: Literal["certain", "violation", "balanced", "plain"] = "certain"
     dice_weight: float = Field(default=0.5, ge=0)
     claim_weight: float = Field(default=0.5, ge=0)
     approximation_weight: float = Field(default=0.1, ge=0)

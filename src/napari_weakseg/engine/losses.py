@@ -31,7 +31,7 @@ __all__ = [
     "weighted_mean",
 ]
 
-Weighting = Literal["violation", "balanced", "plain"]
+Weighting = Literal["certain", "violation", "balanced", "plain"]
 
 
 def decode(allowed_bits: Tensor, n_classes: int) -> Tensor:
@@ -152,7 +152,7 @@ def set_loss(
     allowed: Tensor,
     painted: Tensor,
     *,
-    weighting: Weighting = "violation",
+    weighting: Weighting = "certain",
     floor: float = 0.1,
     class_weight: Tensor | None = None,
 ) -> Tensor:
@@ -163,6 +163,8 @@ def set_loss(
     - ``violation``: mean over F and those of R whose current prediction is ruled out, plus `floor` times the
       mean over R. Our construction; it joins the hard mining of Wong et al. [1]_ (where to punish) with a
       set target (towards what).
+    - ``certain``: the same with all certain pixels in F, painted or inferred, so that hard mining is left to those of
+      which only some classes are ruled out.
     - ``balanced``: mean over F and mean over R, averaged (whichever has pixels).
     - ``plain``: mean over F and R together.
 
@@ -172,11 +174,11 @@ def set_loss(
     allowed : bool Tensor, (N, K, *S)
     painted : bool Tensor, (N, *S)
         Painted by a person, background included.
-    weighting : {"violation", "balanced", "plain"}
+    weighting : {"certain", "violation", "balanced", "plain"}
     floor : float
         Share of the plain mean over R that stays once every prediction is allowed.
     class_weight : float Tensor, (K,), optional
-        Weight of a painted pixel by its class, see `class_weights`; 1 for the pixels of R.
+        Weight of a pixel of F by its class, see `class_weights`; 1 for the pixels of R.
 
     Returns
     -------
@@ -189,7 +191,8 @@ def set_loss(
     """
     nll = set_nll(logits, allowed)
     known = known_pixels(allowed)
-    marked, rest = known & painted, known & ~painted
+    first = painted | (allowed.sum(1) == 1) if weighting == "certain" else painted
+    marked, rest = known & first, known & ~first
     weight = marked.to(nll.dtype)
     if class_weight is not None:
         share = allowed.to(nll.dtype) / allowed.sum(1, keepdim=True).clamp_min(1)
