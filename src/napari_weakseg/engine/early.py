@@ -1,5 +1,7 @@
 """The early forest beside the network: when it learns, how much it has to say, when it is left out."""
 
+import importlib
+import threading
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,6 +20,7 @@ __all__ = ["EarlyForest"]
 
 _HALF = 38.0  # steps for each class until the forest counts half: to tell more classes apart takes more steps
 _LEAST = 0.03  # share from which it is left out
+_MANY_TIMES = 8  # as many blocks as it has learned from, for it to learn again
 _JUDGED_EVERY = 50  # steps between two looks at whether it still helps
 _JUDGES = 8  # windows that this is judged on
 _WINDOW_PX = {2: 256, 3: 48}  # their side, by the number of spatial axes
@@ -40,6 +43,8 @@ class EarlyForest:
         self._forest: PixelForest | None = None
         self._classes = 2
         self._blocks = 0  # that it has learned from
+        if wanted:  # it takes seconds, which the images are read in
+            threading.Thread(target=importlib.import_module, args=("sklearn.ensemble",), daemon=True).start()
         self.kept_share = 0.0
 
     def begin(self, ndim: int, channels: int, classes: int) -> None:
@@ -69,9 +74,9 @@ class EarlyForest:
             self._forest.fit(self._store.blocks, self._rng)
 
     def read_on(self, step: int) -> None:
-        """Learn again when all blocks have been read, or four times as many as it has learned from."""
+        """Learn again when all blocks have been read, or many times as many as it has learned from."""
         blocks = len(self._store.blocks)
-        if blocks >= 4 * self._blocks or (self._store.complete and blocks > self._blocks):
+        if blocks >= _MANY_TIMES * self._blocks or (self._store.complete and blocks > self._blocks):
             self.learn(step)
 
     def judge(self, step: int, says: Says) -> None:

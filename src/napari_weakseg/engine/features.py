@@ -5,7 +5,7 @@ a lot then. They feed the early pixel forest (`forest`).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ __all__ = ["SCALES_PX", "FilterBank"]
 #: Standard deviations of the Gaussians, in pixels.
 SCALES_PX = (1.0, 2.0, 4.0, 8.0, 16.0)
 _MAX_CHANNELS = 4  # of more channels only the mean is filtered
-_WIDEST_PX = 2.0  # a broader Gaussian works on a smaller image
+_WIDEST_PX = 1.5  # a broader Gaussian works on a smaller image
 
 
 class FilterBank(nn.Module):
@@ -52,11 +52,6 @@ class FilterBank(nn.Module):
         """Responses of one channel at one scale."""
         return 2 + self.ndim
 
-    @property
-    def margin_px(self) -> int:
-        """How far a response looks."""
-        return math.ceil(3 * max(self.scales_px))
-
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
         """Filter a batch.
@@ -69,15 +64,35 @@ class FilterBank(nn.Module):
         -------
         float Tensor, (N, n_features, *S)
         """
+        planes, shape = self._planes(image), image.shape[2:]
+        responses = [_enlarged(*self._at_scale(planes, sigma), shape) for sigma in self.scales_px]
+        return torch.cat(responses, 1).view(len(image), self.n_features, *shape)
+
+    @torch.no_grad()
+    def at(self, image: Tensor, places: Tensor) -> Tensor:
+        """Filter one image and give the responses at some of its pixels only, for much less work.
+
+        Parameters
+        ----------
+        image : float Tensor, (C, *S)
+        places : int Tensor, (n, ndim)
+
+        Returns
+        -------
+        float Tensor, (n, n_features)
+        """
+        planes = self._planes(image[None])
+        found = [_sampled(*self._at_scale(planes, sigma), places) for sigma in self.scales_px]
+        return torch.cat(found, 1).flatten(0, 1).T
+
+    def _planes(self, image: Tensor) -> Tensor:
+        """Each channel by itself, (M, 1, *S)."""
         if image.shape[1] != self.filtered:
             image = image.mean(1, keepdim=True)
-        planes = image.reshape(-1, 1, *image.shape[2:])
-        responses = [self._at_scale(planes, sigma) for sigma in self.scales_px]
-        joined = torch.cat(responses, 1)
-        return joined.view(len(image), self.n_features, *image.shape[2:])
+        return image.reshape(-1, 1, *image.shape[2:])
 
-    def _at_scale(self, x: Tensor, sigma: float) -> Tensor:
-        """Responses at one scale, (M, per_scale, *S)."""
+    def _at_scale(self, x: Tensor, sigma: float) -> tuple[Tensor, int]:
+        """Responses at one scale, (M, per_scale, *S / step), and how much smaller they are."""
         shape = x.shape[2:]
         step = 1
         while sigma / step > _WIDEST_PX and all(size >= 4 * step for size in shape):
@@ -85,14 +100,7 @@ class FilterBank(nn.Module):
         if step > 1:
             pool = F.avg_pool2d if self.ndim == 2 else F.avg_pool3d
             x = pool(x, step, ceil_mode=True, count_include_pad=False)
-        smooth = self._smoothed(x, sigma / step)
-        found = self._derivatives(smooth, sigma / step)
-        if step > 1:
-            mode = "bilinear" if self.ndim == 2 else "trilinear"
-            scaled = [size * step for size in found.shape[2:]]
-            found = F.interpolate(found, size=scaled, mode=mode, align_corners=False)
-            found = found[(slice(None), slice(None), *(slice(0, size) for size in shape))]
-        return found
+        return self._derivatives(self._smoothed(x, sigma / step), sigma / step), step
 
     def _smoothed(self, x: Tensor, sigma: float) -> Tensor:
         radius = max(1, math.ceil(2.5 * sigma))
@@ -117,6 +125,29 @@ class FilterBank(nn.Module):
         }
         curvatures = _eigenvalues_2d(hessian) if self.ndim == 2 else _eigenvalues_3d(hessian)
         return torch.cat([smooth, sigma * gradient, *(sigma**2 * c for c in curvatures)], 1)
+
+
+def _enlarged(found: Tensor, step: int, shape: Sequence[int]) -> Tensor:
+    """Bring responses back to the size of the image, (M, R, *S)."""
+    if step > 1:
+        mode = "bilinear" if len(shape) == 2 else "trilinear"
+        scaled = [size * step for size in found.shape[2:]]
+        found = F.interpolate(found, size=scaled, mode=mode, align_corners=False)
+        found = found[(slice(None), slice(None), *(slice(0, size) for size in shape))]
+    return found
+
+
+def _sampled(found: Tensor, step: int, places: Tensor) -> Tensor:
+    """Responses at some pixels of the image, (M, R, n); what `_enlarged` has there."""
+    if step == 1:
+        return found[(slice(None), slice(None), *places.T)]
+    sizes = torch.tensor(found.shape[2:], device=places.device) * step
+    at = (2 * (places + 0.5) / sizes - 1).flip(1).to(found.dtype)  # last axis first
+    grid = at.view(1, *[1] * (places.shape[1] - 1), -1, places.shape[1]).expand(
+        len(found), *[-1] * (places.shape[1] + 1)
+    )
+    sampled = F.grid_sample(found, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return sampled.flatten(2)
 
 
 def _eigenvalues_2d(h: Mapping[tuple[int, int], Tensor]) -> list[Tensor]:
@@ -147,18 +178,22 @@ def _eigenvalues_3d(h: Mapping[tuple[int, int], Tensor]) -> list[Tensor]:
 
 
 def _difference(x: Tensor, axis: int) -> Tensor:
-    """Central difference; one-sided at the border."""
-    if x.shape[axis] < 2:
-        return torch.zeros_like(x)
-    ahead = torch.cat([x.narrow(axis, 1, x.shape[axis] - 1), x.narrow(axis, x.shape[axis] - 1, 1)], axis)
-    behind = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, x.shape[axis] - 1)], axis)
-    return (ahead - behind) / 2
+    """Central difference; one-sided, and half of that, at the border."""
+    found = torch.zeros_like(x)
+    n = x.shape[axis]
+    if n > 1:
+        step = x.narrow(axis, 1, n - 1) - x.narrow(axis, 0, n - 1)
+        found.narrow(axis, 0, n - 1).add_(step, alpha=0.5)
+        found.narrow(axis, 1, n - 1).add_(step, alpha=0.5)
+    return found
 
 
 def _second_difference(x: Tensor, axis: int) -> Tensor:
-    """Second difference; 0 curvature beyond the border."""
-    if x.shape[axis] < 2:
-        return torch.zeros_like(x)
-    ahead = torch.cat([x.narrow(axis, 1, x.shape[axis] - 1), x.narrow(axis, x.shape[axis] - 1, 1)], axis)
-    behind = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, x.shape[axis] - 1)], axis)
-    return ahead - 2 * x + behind
+    """Second difference; no slope beyond the border."""
+    found = torch.zeros_like(x)
+    n = x.shape[axis]
+    if n > 1:
+        step = x.narrow(axis, 1, n - 1) - x.narrow(axis, 0, n - 1)
+        found.narrow(axis, 0, n - 1).add_(step)
+        found.narrow(axis, 1, n - 1).sub_(step)
+    return found

@@ -113,7 +113,7 @@ class PixelForest:
         if kept is None or kept.revision != block.revision or kept.count != count or kept.share < share:
             taken = [rng.choice(at, int(np.ceil(share * len(at))), replace=False) for at in known.values()]
             classes = [np.full(len(at), c, np.uint8) for at, c in zip(taken, known, strict=True)]
-            rows = self._responses(block.pixels)[np.concatenate(taken)]
+            rows = self._rows_at(block.pixels, np.concatenate(taken))
             kept = _Kept(block.revision, count, share, rows, np.concatenate(classes))
         elif kept.share > share:  # more blocks than last time share the pixels that are learned from
             fewer = rng.permutation(len(kept.rows))[: int(np.ceil(share / kept.share * len(kept.rows)))]
@@ -166,8 +166,7 @@ class PixelForest:
         -------
         float32 array, (K, *S)
         """
-        every = np.arange(pixels[0].size)
-        return self.predict_at(pixels, every).reshape(self._classes, *pixels.shape[1:])
+        return self._answer(self._responses(pixels)).reshape(self._classes, *pixels.shape[1:])
 
     def predict_at(self, pixels: NDArray[np.float32], at: NDArray[np.int64]) -> NDArray[np.float32]:
         """Predict some pixels of an image only, by their flat indices: float32 (K, n)."""
@@ -175,12 +174,21 @@ class PixelForest:
 
     def predict_places(self, places: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]]) -> NDArray[np.float32]:
         """Predict some pixels of several images, one after another: float32 (K, n)."""
+        return self._answer(np.concatenate([self._rows_at(pixels, at) for pixels, at in places]))
+
+    def _answer(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._trees is None:
             self._grow()
-        found = self._trees.predict_proba(np.concatenate([self._responses(pixels)[at] for pixels, at in places]))
-        result = np.zeros((self._classes, len(found)), np.float32)
+        found = self._trees.predict_proba(rows)
+        result = np.zeros((self._classes, len(rows)), np.float32)
         result[self._trees.classes_ - 1] = found.T
         return result
+
+    def _rows_at(self, pixels: NDArray[np.float32], at: NDArray[np.int64]) -> NDArray[np.float32]:
+        """As `_responses`, at some pixels."""
+        places = np.stack(np.unravel_index(at, pixels.shape[1:]), 1)
+        found = self._bank.at(torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(places))
+        return np.concatenate([pixels.reshape(len(pixels), -1)[:, at].T, found.numpy()], 1)
 
     def _responses(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """One row of filter responses per pixel, image values included."""

@@ -14,6 +14,7 @@ from scipy import ndimage
 from napari_weakseg.core.annotations import Annotations
 from napari_weakseg.core.classes import BACKGROUND, ClassTable
 from napari_weakseg.engine.blocks import Block
+from napari_weakseg.engine.evaluate import window_around
 from napari_weakseg.engine.growth import Evidence, GrowthRules
 from napari_weakseg.engine.outline import Outline
 from napari_weakseg.engine.stopping import edge_strength, simulate_growth_guard, watershed_objects
@@ -43,6 +44,7 @@ Guess: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np
 
 _BLOB_SHARE = 0.25  # of an object that a simulated blob covers
 _COMPARED = 8192  # pixels of a block that two guesses are compared on
+_WINDOW_PX = {2: 384, 3: 64}  # side of the part of a block that they are compared in, by the number of spatial axes
 _RING_PX = 4.0  # how far around a marked object its surroundings are taken for background, others may be unmarked
 
 
@@ -190,11 +192,14 @@ def outline_agreement(block: Block, guess: Guess, *, everywhere: bool, rng: np.r
     found = _outlined(block, everywhere=everywhere)
     if found is None:
         return float("nan")
-    open_ = np.flatnonzero((found > 0) & (block.knowledge.certain == 0))
-    if not len(open_):
+    open_ = (found > 0) & (block.knowledge.certain == 0)
+    if not open_.any():
         return float("nan")
-    at = rng.choice(open_, min(len(open_), _COMPARED), replace=False)
-    return float((found.ravel()[at] == guess(block.pixels, at).argmax(0) + 1).mean())
+    window = window_around(rng.choice(np.argwhere(open_)), block.shape, _WINDOW_PX[block.allowed.ndim])
+    at = np.flatnonzero(open_[window])
+    at = rng.choice(at, min(len(at), _COMPARED), replace=False)
+    said = guess(block.pixels[(slice(None), *window)], at).argmax(0) + 1
+    return float((found[window].ravel()[at] == said).mean())
 
 
 def outline_accuracy(block: Block, rng: np.random.Generator) -> float:
