@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QFileDialog
 
 from conftest import two_discs
 from napari_weakseg.core.errors import StorageError
@@ -346,6 +347,22 @@ def test_a_project_opens_with_its_image_marks_and_classes(qtbot, viewer, make_pa
     assert (canvas.annotation.data == 3).sum() == 16
     assert [row.name for row in panel.class_table.value()] == ["background", "cell", "debris"]
     assert "mine.weakseg" in panel.project_box.path.toolTip()
+
+
+def test_a_project_is_merged_with_another_from_the_menu(qtbot, viewer, make_panel, tmp_path, monkeypatch):
+    for name, kind in (("cells", "cell"), ("fibres", "fibre")):
+        with Project.create(tmp_path / f"{name}.weakseg", ["background", kind]) as project:
+            image = project.add_image(two_discs(), name=name, axes="YX")
+            image.paint(np.full((4, 4), 2, np.uint8), start=(10, 10))
+    panel = make_panel()
+    panel.controller.projects.open(tmp_path / "cells.weakseg")
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "fibres.weakseg"))
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "both"), ""))
+    panel.project_box.merge_action.trigger()
+    assert [row.name for row in panel.class_table.value()] == ["background", "cell", "fibre"]
+    assert "both.weakseg" in panel.project_box.path.toolTip()
+    panel.controller.bench.open_image("fibres")
+    assert (panel.controller.bench.current.annotation.data == 3).sum() == 16
 
 
 def test_a_project_that_is_open_elsewhere_is_refused_in_words(qtbot, ready, tmp_path, monkeypatch):

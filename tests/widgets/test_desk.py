@@ -113,3 +113,22 @@ def test_opening_something_else_keeps_the_open_project(opened, tmp_path):
 
 def test_the_default_place_is_the_users_data_folder():
     assert "napari-weakseg" in str(Desk().root)
+
+
+def test_merging_makes_a_third_project_and_leaves_both(opened, tmp_path):
+    opened.new("fibres", classes=("background", "fibre"), folder=tmp_path / "fibres.weakseg")
+    paint(opened, opened.add(layer(), "YX"))
+    opened.close()
+    opened.new("cells", classes=("background", "cell"))
+    paint(opened, opened.add(layer(), "YX"))
+    mine = opened.project.path
+    with pytest.raises(ProjectError, match="open already"):
+        opened.merge(mine, tmp_path / "both")
+    made = opened.merge(tmp_path / "fibres.weakseg", tmp_path / "both")
+    assert made == tmp_path / "both.weakseg"
+    assert opened.project.path == mine
+    both = opened.open(made)
+    assert both.classes.names == ("background", "cell", "fibre")
+    assert (annotation_of(both.images["cells"]) == 2).sum() == 20
+    assert (annotation_of(both.images["cells-2"]) == 3).sum() == 20
+    assert mine.exists()

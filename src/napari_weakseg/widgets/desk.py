@@ -114,6 +114,31 @@ class Desk:
         self.project, self.unnamed = project, False
         return project
 
+    def merge(self, other: Path, path: Path) -> Path:
+        """Make a new project of the open one and another, classes joined by name; the open one stays open.
+
+        Returns
+        -------
+        Path
+            Where it was made.
+
+        Raises
+        ------
+        ProjectError
+            If the other is the open one, no project, or does not fit to it.
+        StorageError
+            If the folder cannot be written.
+        """
+        from napari_weakseg.core.merging import merge
+        from napari_weakseg.core.project import Project
+
+        mine = self.open_project
+        path = path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
+        if other.resolve() == mine.path.resolve():
+            raise ProjectError("This project is open already.", "Choose another one to merge it with.")
+        with Project.open(other) as opened, merge(path, [mine, opened]) as merged:
+            return merged.path
+
     def close(self) -> None:
         """Close the project; one that was made by itself and never used is removed."""
         project, self.project = self.project, None

@@ -38,6 +38,7 @@ class Projects(QObject):
         panel.project_box.new_wanted.connect(self.new)
         panel.project_box.open_wanted.connect(self.ask_and_open)
         panel.project_box.save_as_wanted.connect(self.ask_and_save)
+        panel.project_box.merge_wanted.connect(self.ask_and_merge)
         bench.layer_removed.connect(self._on_layer_removed)
         bench.stray_changed.connect(self.show_stray)
         bench.unsaved.connect(self._on_unsaved)
@@ -149,6 +150,17 @@ class Projects(QObject):
         )
         if chosen:
             messages.guarded(lambda: self._bench.save_as(Path(chosen)))
+
+    def ask_and_merge(self) -> None:
+        """Ask for another project and a new folder, and go on with both in one there."""
+        other = QFileDialog.getExistingDirectory(self._panel, "Project to merge with this one", str(Path.home()))
+        if not other:
+            return
+        chosen, _ = QFileDialog.getSaveFileName(
+            self._panel, "Save both as", str(Path.home() / f"merged{SUFFIX}"), f"Projects (*{SUFFIX})"
+        )
+        if chosen:
+            messages.guarded(lambda: self._bench.merge(Path(other), Path(chosen)))
 
     # ---------------------------------------------------------------------- notices
 

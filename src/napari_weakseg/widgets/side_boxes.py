@@ -111,6 +111,7 @@ class ProjectBox(QWidget):
     new_wanted = Signal()
     open_wanted = Signal()
     save_as_wanted = Signal()
+    merge_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -123,10 +124,14 @@ class ProjectBox(QWidget):
         self.new_action = QAction("New project for this image", menu)
         self.open_action = QAction("Open project…", menu)
         self.save_action = QAction("Save project as…", menu)
-        menu.addActions([self.new_action, self.open_action, self.save_action])
+        self.merge_action = QAction("Merge with another project…", menu)
+        self.merge_action.setToolTip("A new project of both; classes of the same name are joined")
+        menu.addActions([self.new_action, self.open_action, self.save_action, self.merge_action])
+        menu.setToolTipsVisible(True)
         self.new_action.triggered.connect(self.new_wanted)
         self.open_action.triggered.connect(self.open_wanted)
         self.save_action.triggered.connect(self.save_as_wanted)
+        self.merge_action.triggered.connect(self.merge_wanted)
         self.button.setMenu(menu)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -146,6 +151,7 @@ class ProjectBox(QWidget):
         self.new_action.setEnabled(can_change and has_project)
         self.open_action.setEnabled(can_change)
         self.save_action.setEnabled(can_change and has_project)
+        self.merge_action.setEnabled(can_change and has_project)
 
 
 class NoticeBox(QWidget):

@@ -197,6 +197,11 @@ class Workbench(QObject):
         self.desk.save_as(path)
         self.project_changed.emit()
 
+    def merge(self, other: Path, path: Path) -> None:
+        """Make a new project of this one and another, and go on with it."""
+        self.flush_all()
+        self.open_project(self.desk.merge(other, path))
+
     def set_classes(self, table: ClassTable) -> None:
         """Change the class table everywhere."""
         self.desk.open_project.set_classes(table)
