@@ -18,7 +18,6 @@ from torch import Tensor, nn
 __all__ = [
     "Weighting",
     "certain_classes",
-    "class_weights",
     "decidable_dice",
     "decode",
     "full_precision",
@@ -154,7 +153,6 @@ def set_loss(
     *,
     weighting: Weighting = "certain",
     floor: float = 0.1,
-    class_weight: Tensor | None = None,
 ) -> Tensor:
     """Mean set loss over the known pixels, concentrated where it matters.
 
@@ -177,8 +175,6 @@ def set_loss(
     weighting : {"certain", "violation", "balanced", "plain"}
     floor : float
         Share of the plain mean over R that stays once every prediction is allowed.
-    class_weight : float Tensor, (K,), optional
-        Weight of a pixel of F by its class, see `class_weights`; 1 for the pixels of R.
 
     Returns
     -------
@@ -193,11 +189,7 @@ def set_loss(
     known = known_pixels(allowed)
     first = painted | (allowed.sum(1) == 1) if weighting == "certain" else painted
     marked, rest = known & first, known & ~first
-    weight = marked.to(nll.dtype)
-    if class_weight is not None:
-        share = allowed.to(nll.dtype) / allowed.sum(1, keepdim=True).clamp_min(1)
-        weight = weight * torch.einsum("nk...,k->n...", share, class_weight.to(nll.dtype))
-    remainder = rest.to(nll.dtype)
+    weight, remainder = marked.to(nll.dtype), rest.to(nll.dtype)
     if weighting == "plain":
         return weighted_mean(nll, weight + remainder)
     if weighting == "balanced":
@@ -205,23 +197,6 @@ def set_loss(
         return (weighted_mean(nll, weight) + weighted_mean(nll, remainder)) / groups.clamp_min(1)
     violated = rest & ~allowed.gather(1, logits.detach().argmax(1, keepdim=True)).squeeze(1)
     return weighted_mean(nll, weight + violated.to(nll.dtype)) + floor * weighted_mean(nll, remainder)
-
-
-def class_weights(counts: Tensor, *, cap: float = 10.0) -> Tensor:
-    """Weights of rare classes, ``min(cap, median frequency / frequency)`` over the known pixels.
-
-    Parameters
-    ----------
-    counts : Tensor, (K,)
-        Painted pixels of each class. A class without any gets the cap and does not enter the median.
-
-    Returns
-    -------
-    float32 Tensor, (K,)
-    """
-    counts = counts.to(torch.float32)
-    median = torch.where(counts > 0, counts, torch.nan).nanmedian().nan_to_num(1.0)
-    return (median / counts.clamp_min(1e-8)).clamp_max(cap)
 
 
 def decidable_dice(logits: Tensor, allowed: Tensor) -> Tensor:
