@@ -25,7 +25,7 @@ _MAX_PIXELS = 40_000
 _MAX_FILTERED = 12_000_000  # pixels of the blocks that they are drawn from
 _TREES = 30
 _PLACES = 12  # far enough from each other that must be marked, for a scale to be looked at
-_LOOKED_AT = 2000  # marked pixels of a class in a block that their places are counted by
+_LOOKED_AT = 200  # marked pixels of a class in a block that their places are counted by
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,15 +210,14 @@ def _within(blocks: Sequence[Block], pixels: int) -> list[Block]:
 
 def _scales_told(blocks: Sequence[Block], known: Sequence[Mapping[int, NDArray[np.int64]]]) -> tuple[float, ...]:
     """Scales of the filter bank at which the marks lie in enough different places; the finest at least."""
-    marked = []
+    cells: dict[float, set[tuple[int, ...]]] = {scale: set() for scale in SCALES_PX}
     for i, (block, by_class_) in enumerate(zip(blocks, known, strict=True)):
         for at in by_class_.values():
-            looked_at = at[:: max(1, len(at) // _LOOKED_AT)]
-            marked.append(np.stack([np.full(len(looked_at), i), *np.unravel_index(looked_at, block.shape)]))
-    places = np.concatenate(marked, 1)
-    told = [
-        scale
-        for scale in SCALES_PX
-        if len(np.unique(np.concatenate([places[:1], places[1:] // (4 * scale)]), axis=1).T) >= _PLACES
-    ]
+            places = np.stack(np.unravel_index(at[:: max(1, len(at) // _LOOKED_AT)], block.shape), 1)
+            for scale, found in cells.items():
+                if len(found) < _PLACES:
+                    found.update((i, *cell) for cell in (places // (4 * scale)).astype(int).tolist())
+        if len(cells[SCALES_PX[-1]]) >= _PLACES:
+            break
+    told = [scale for scale, found in cells.items() if len(found) >= _PLACES]
     return SCALES_PX[: max(1, len(told))]

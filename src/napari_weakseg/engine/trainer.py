@@ -55,7 +55,7 @@ from napari_weakseg.engine.voice import LATELY, Voice
 __all__ = ["Trainer"]
 
 _FIRST_BLOCKS, _FIRST_PIXELS = 24, 3_000_000  # read before the first step at most; the rest while training
-_READ_PIXELS = 1_000_000  # between two steps, of small blocks
+_READ_PIXELS = 150_000  # between two steps, of small blocks
 _WARM_UP = 20  # steps until the full step size
 _HALVED_AT = 200  # step at which the step size has halved
 _LEAST_STEP = 0.1
