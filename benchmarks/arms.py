@@ -4,12 +4,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks.marks import Marked
 from benchmarks.sets import ImageSet
+from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.project import Project
+from napari_weakseg.core.project_image import ProjectImage
 
-__all__ = ["ARMS", "PLAIN", "Arm", "make_project"]
+__all__ = ["ARMS", "PLAIN", "Arm", "make_project", "paint"]
 
 #: Partial cross-entropy and nothing else: the same network, sampler, optimiser, averaging and flips.
 PLAIN = TrainConfig(
@@ -55,6 +60,13 @@ ARMS = {
 }
 
 
+def paint(image: ProjectImage, labels: NDArray[np.uint8], objects: NDArray[np.int32]) -> None:
+    """Paint class ids, and tell the objects among them apart."""
+    image.paint(labels)
+    for class_id in np.unique(labels[(objects > 0) & (labels > BACKGROUND)]):
+        image.paint_objects(int(class_id), np.where(labels == class_id, objects, 0))
+
+
 def make_project(folder: Path, image_set: ImageSet, marked: Iterable[Marked], *, coverage: bool) -> Project:
     """Put annotated images into a new project.
 
@@ -69,11 +81,7 @@ def make_project(folder: Path, image_set: ImageSet, marked: Iterable[Marked], *,
     project = Project.create(folder, image_set.classes)
     for item in marked:
         image = project.add_image(item.picture.path, name=item.picture.name)
-        image.paint(item.labels)
-        for class_id in range(2, len(image_set.classes) + 1):
-            ids = item.objects * (item.labels == class_id)
-            if ids.any():
-                image.paint_objects(class_id, ids)
+        paint(image, item.labels, item.objects)
         if item.exact:
             image.coverage(None, "exact")
         elif item.all_objects and coverage:

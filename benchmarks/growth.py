@@ -1,7 +1,7 @@
 """How blobs grow: after every round, the masks they have grown to beside the true objects."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,27 +89,28 @@ def run(options: Options) -> None:
     """Make all runs that are not finished yet."""
     data_folder()
     file = options.folder / FILE
-    finished = set(results.newest(results.read(file), KEY))
+    for key in results.unfinished(file, KEY, _grid(options)):
+        print(f"growth on {key['set']}, {key['exact']} exact, seed {key['seed']}", end=" … ", flush=True)
+        found = _measured(key)
+        results.append(file, {**results.machine(options.threads, key["device"]), **key, **found})
+        print(", ".join(f"{p['iou']:.3f}" for p in found["rounds"]), flush=True)
+
+
+def _grid(options: Options) -> Iterator[dict[str, Any]]:
+    device = results.machine(options.threads, options.device)["device"]
     for seed in range(options.seeds):
         for name in options.sets:
             for exact in options.exact:
-                machine = results.machine(options.threads, options.device)
-                key = {
+                yield {
                     "set": name,
                     "exact": exact,
                     "seed": seed,
                     "seconds": options.seconds,
-                    "device": machine["device"],
+                    "device": device,
                     "threads": options.threads,
                     "images": options.images,
                     "revision": results.revision("benchmarks.growth"),
                 }
-                if tuple(key[item] for item in KEY) in finished:
-                    continue
-                print(f"growth on {name}, {exact} exact, seed {seed}", end=" … ", flush=True)
-                found = _measured(key)
-                results.append(file, {**machine, **key, **found})
-                print(", ".join(f"{p['iou']:.3f}" for p in found["rounds"]), flush=True)
 
 
 def _measured(key: Mapping[str, Any]) -> dict[str, Any]:

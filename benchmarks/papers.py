@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from benchmarks import results
+from benchmarks.arms import paint
 from benchmarks.judging import Predict, dice
 from benchmarks.sets import SETS, ImageSet, Judge, Picture, data_folder
 from benchmarks.simulated_marks import Rough, rough_masks
-from benchmarks.training import train
+from benchmarks.training import predictor, train
 from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.project import Project
@@ -29,7 +30,7 @@ from napari_weakseg.engine.trainer import Trainer
 
 FILE = "papers.jsonl"
 KEY = ("question", "set", "way", "seed", "seconds", "device", "threads", "judges", "revision")
-SECONDS, SEEDS, JUDGES = 60.0, 2, 20
+SECONDS, JUDGES = 60.0, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,7 @@ class Question:
 
 def exactly(image: ProjectImage, picture: Picture, turn: Turn) -> None:
     """Exact masks of everything."""
-    image.paint(picture.truth)
-    for class_id in _present(picture):
-        image.paint_objects(class_id, np.where(picture.truth == class_id, picture.objects, 0))
+    paint(image, picture.truth, picture.objects)
     image.coverage(None, "exact")
 
 
@@ -240,7 +239,7 @@ def answer(source: ImageSet, ways: Sequence[Way], key: dict[str, Any], judges: S
             try:
                 for _ in train(trainer, [key["seconds"] * way.share], device=key["device"]):
                     pass
-                tables.append(_table(_predictor(trainer), judges, len(source.classes), way.only))
+                tables.append(_table(predictor(trainer), judges, len(source.classes), way.only))
                 told |= {"steps": trainer.steps, **_weights(trainer, project, source)}
             finally:
                 trainer.close()
@@ -265,13 +264,6 @@ def _marked(folder: Path, source: ImageSet, way: Way, seed: int) -> Project:
         rng = np.random.default_rng([seed, place])
         way.mark(image, picture, Turn(place / len(names), len(source.classes), rng))
     return project
-
-
-def _predictor(trainer: Trainer) -> Predict:
-    def predict(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-        return np.asarray(trainer.probabilities(pixels).argmax(0) + 1, np.uint8)
-
-    return predict
 
 
 def _table(predict: Predict, judges: Sequence[Judge], n_classes: int, only: int) -> NDArray[np.float64]:
@@ -301,10 +293,6 @@ def _weights(trainer: Trainer, project: Project, source: ImageSet) -> dict[str, 
         if found:
             told |= {f"{name}_weight": round(float(np.mean(found)), 3), f"{name}_n": len(found)}
     return told
-
-
-def _present(picture: Picture) -> list[int]:
-    return [int(c) for c in np.unique(picture.truth[picture.objects > 0])]
 
 
 def _asked(picture: Picture) -> int:

@@ -20,21 +20,17 @@ smallest and the largest in brackets.
 
 def write(folder: Path, page: Path) -> None:
     """Write the page."""
-    asked = _newest(folder / papers.FILE, papers.KEY)
+    asked = results.latest(folder / papers.FILE, papers.KEY)
     parts = [_INTRO]
     for name, question in papers.QUESTIONS.items():
         lines = [line for line in asked if line["question"] == name]
         if lines:
             parts += [f"## {question.title}\n\n{question.source}. {_where(lines)}\n"]
             parts += [_question(lines, question, set_name) for set_name in question.sets]
-    in_rounds = _newest(folder / rounds.FILE, rounds.KEY)
+    in_rounds = results.latest(folder / rounds.FILE, rounds.KEY)
     if in_rounds:
         parts.append(_rounds(in_rounds))
     page.write_text("\n".join(parts), encoding="utf-8")
-
-
-def _newest(file: Path, key: Sequence[str]) -> list[Line]:
-    return list(results.newest(results.read(file), [name for name in key if name != "revision"]).values())
 
 
 def _where(lines: Sequence[Line]) -> str:

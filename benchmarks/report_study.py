@@ -22,7 +22,7 @@ the same seconds.
 
 def write(folder: Path, page: Path) -> None:
     """Write the page."""
-    lines = list(results.newest(results.read(folder / study.FILE), [k for k in study.KEY if k != "revision"]).values())
+    lines = results.latest(folder / study.FILE, study.KEY)
     parts = [_INTRO]
     for scope in sorted({_scope(line) for line in lines}, key=str):
         of = [line for line in lines if _scope(line) == scope]

@@ -41,6 +41,11 @@ def newest(lines: Sequence[Line], keys: Sequence[str]) -> dict[tuple[Any, ...], 
     return {tuple(line.get(key) for key in keys): line for line in lines}
 
 
+def latest(file: Path, keys: Sequence[str]) -> list[Line]:
+    """Give the last line of each key in a file, whatever code it was made with."""
+    return list(newest(read(file), [key for key in keys if key != "revision"]).values())
+
+
 def unfinished(file: Path, names: Sequence[str], wanted: Iterable[Line]) -> Iterator[Line]:
     """Give what is to be run and has no line yet, by the values of some names; says how many there are."""
     finished = set(newest(read(file), names))

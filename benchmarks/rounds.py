@@ -14,7 +14,7 @@ which images get one, for with its published setting all do. The Dice is that of
 import csv
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks import results
+from benchmarks.arms import paint
 from benchmarks.judging import Predict, dice
 from benchmarks.sets import SETS, Judge, Picture, data_folder
-from benchmarks.training import train
+from benchmarks.training import predictor, train
 from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.images import ImageSource
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.regions import whole
 from napari_weakseg.engine.bags import tag_loss
-from napari_weakseg.engine.device import plan_for
+from napari_weakseg.engine.device import pick, plan_for
 from napari_weakseg.engine.networks import UNet
 from napari_weakseg.engine.queries import balanced_random
 from napari_weakseg.engine.trainer import Trainer
@@ -44,7 +45,7 @@ FILE = "rounds.jsonl"
 KEY = ("way", "seed", "seconds", "rounds", "per_round", "device", "threads", "judges", "revision")
 SET = "glas_train"
 CLASSES = ("background", "benign", "malignant")
-SECONDS, SEEDS, JUDGES, ROUNDS, PER_ROUND = 30.0, 2, 25, 4, 4
+SECONDS, JUDGES, ROUNDS, PER_ROUND = 30.0, 25, 4, 4
 _THRESHOLDS = np.arange(0.05, 1.0, 0.01)
 _PATCH_PX, _BATCH = 128, 8
 _PUBLISHED = TrainConfig.preset("tags-and-masks")
@@ -172,8 +173,8 @@ def learn(images: Images, way: Way | None, key: dict[str, Any], judges: Sequence
     if way is None or way.restart:
         classifier = classify(images, key["seconds"], key["seed"], key["device"])
     if way is None:
-        predict = _maps(classifier, images, drawn[: key["per_round"]], key["device"])
-        return [_score(predict, judges)]
+        maps = _maps(classifier, images, drawn[: key["per_round"]], key["device"])
+        return [_score(maps, judges)]
     scores: list[float] = []
     exact = drawn if everything else drawn[: key["per_round"]]
     pseudo: dict[str, NDArray[np.uint8]] = {}
@@ -185,14 +186,11 @@ def learn(images: Images, way: Way | None, key: dict[str, Any], judges: Sequence
                     trainer._network().load_state_dict(classifier.state_dict())
                 for _ in train(trainer, [key["seconds"]], device=key["device"]):
                     pass
-
-                def predict_classes(pixels: NDArray[np.float32], trainer: Trainer = trainer) -> NDArray[np.uint8]:
-                    return np.asarray(trainer.probabilities(pixels).argmax(0) + 1, np.uint8)
-
-                scores.append(_score(predict_classes, judges))
+                predict = predictor(trainer)
+                scores.append(_score(predict, judges))
                 others = [i for i in range(n) if i not in exact]
                 if way.pseudo:
-                    pseudo = {images.names[i]: predict_classes(images.pixels[i]) for i in others}
+                    pseudo = {images.names[i]: predict(images.pixels[i]) for i in others}
                 exact = exact + _next(trainer, images, way, exact, drawn, key["per_round"])
             finally:
                 trainer.close()
@@ -224,9 +222,7 @@ def _marked(folder: Path, images: Images, exact: Sequence[int], pseudo: dict[str
         for class_id in range(BACKGROUND + 1, len(CLASSES) + 1):
             image.tag(class_id, class_id == images.tags[i])
         if i in exact:
-            image.paint(picture.truth)
-            for class_id in np.unique(picture.truth[picture.objects > 0]):
-                image.paint_objects(int(class_id), np.where(picture.truth == class_id, picture.objects, 0))
+            paint(image, picture.truth, picture.objects)
             image.coverage(None, "exact")
         elif picture.name in pseudo:
             image.paint(pseudo[picture.name], trust="machine")
@@ -237,7 +233,7 @@ def classify(images: Images, seconds: float, seed: int, device: str) -> UNet:
     """Train the classifier of tags alone."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    on = torch.device("cpu" if device == "cpu" else device)
+    on = pick(device)
     network = UNet(2, len(images.pixels[0]), len(CLASSES), width=plan_for(on, 2).width, heads={"tags"}).to(on)
     network.standardise([torch.from_numpy(pixels).to(on) for pixels in images.pixels[:8]])
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
@@ -266,7 +262,7 @@ def _patch(pixels: NDArray[np.float32], rng: np.random.Generator) -> Tensor:
 
 def _maps(network: UNet, images: Images, exact: Sequence[int], device: str) -> Predict:
     """Glands where the strongest activation map exceeds a threshold: the best for a few exact masks."""
-    on = torch.device("cpu" if device == "cpu" else device)
+    on = pick(device)
 
     @torch.inference_mode()
     def strength(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -288,7 +284,7 @@ def _iou(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     return float((found & truth).sum()) / max(1.0, float((found | truth).sum()))
 
 
-def _score(predict: Callable[[NDArray[np.float32]], NDArray[np.uint8]], judges: Sequence[Judge]) -> float:
+def _score(predict: Predict, judges: Sequence[Judge]) -> float:
     """Mean Dice of glands, of whichever kind."""
     found = [dice((1 + (predict(j.pixels) > BACKGROUND)).astype(np.uint8), j.truth, 2) for j in judges]
     return float(np.nanmean(found))

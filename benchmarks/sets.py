@@ -133,14 +133,15 @@ class ImageSet:
         """Read the test images that judge; at most `limit` where it is not 0."""
         names = self.names("test")
         order = np.random.default_rng(5).permutation(len(names))[: limit or self.judges]
-        return [judge for i in order for judge in self._judges(names[i])]
+        return [judge for i in order for judge in judges_of(self.picture(names[i]), self.crop_px)]
 
-    def _judges(self, name: str) -> Iterator[Judge]:
-        picture = self.picture(name)
-        source = ImageSource.open(picture.path)
-        for region in _corners(source.label_shape, self.crop_px):
-            yield Judge(source.normalised(region), picture.truth[region])
-        source.close()
+
+def judges_of(picture: Picture, crop_px: int | None = None) -> Iterator[Judge]:
+    """Read a picture to judge by: all of it, or two corners of a side."""
+    source = ImageSource.open(picture.path)
+    for region in _corners(source.label_shape, crop_px):
+        yield Judge(source.normalised(region), picture.truth[region])
+    source.close()
 
 
 def _corners(shape: tuple[int, ...], side: int | None) -> list[Region]:

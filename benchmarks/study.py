@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from benchmarks import results
 from benchmarks.annotator import Annotator, Policy, apply
@@ -24,7 +23,7 @@ from benchmarks.forest import ForestBaseline
 from benchmarks.judging import judge
 from benchmarks.marks import Marked
 from benchmarks.sets import SETS, ImageSet, Judge, Picture, data_folder
-from benchmarks.training import train
+from benchmarks.training import predictor, train
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.presets import PRESETS
 from napari_weakseg.core.project import Project
@@ -141,11 +140,7 @@ def learn(source: ImageSet, key: dict[str, Any], judges: Sequence[Judge]) -> dic
         try:
             for _ in train(trainer, [key["seconds"]], device=key["device"]):
                 pass
-
-            def predict(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-                return np.asarray(trainer.probabilities(pixels).argmax(0) + 1, np.uint8)
-
-            return {"steps": trainer.steps, **judge(predict, judges, len(source.classes))}
+            return {"steps": trainer.steps, **judge(predictor(trainer), judges, len(source.classes))}
         finally:
             trainer.close()
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.arms import Arm, make_project
-from benchmarks.judging import judge
+from benchmarks.judging import Predict, judge
 from benchmarks.marks import annotate
 from benchmarks.sets import ImageSet, Judge
 from napari_weakseg.engine.trainer import Trainer
@@ -87,6 +87,15 @@ def _wait_for(device: str) -> None:
         torch.cuda.synchronize()
 
 
+def predictor(trainer: Trainer) -> Predict:
+    """Class ids that a trainer predicts."""
+
+    def predict(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+        return np.asarray(trainer.probabilities(pixels).argmax(0) + 1, np.uint8)
+
+    return predict
+
+
 def run_network(image_set: ImageSet, arm: Arm, run: Run, judges: Sequence[Judge]) -> dict[str, Any]:
     """Train a network in one of the ways and judge it on the way."""
     assert arm.config is not None
@@ -97,15 +106,11 @@ def run_network(image_set: ImageSet, arm: Arm, run: Run, judges: Sequence[Judge]
         make_project(Path(folder) / "run.weakseg", image_set, marked, coverage=arm.coverage) as project,
     ):
         trainer = Trainer(project, arm.config, device=run.device, seed=run.seed)
-
-        def predict(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-            return np.asarray(trainer.probabilities(pixels).argmax(0) + 1, np.uint8)
-
         points = []
         times = [*(at for at in TIMES_S if at < run.seconds), run.seconds]
         for at, seconds in train(trainer, times, device=run.device):
             point = {"at": at, "seconds": round(seconds, 2), "steps": trainer.steps}
-            points.append(point | judge(predict, judges, len(image_set.classes)))
+            points.append(point | judge(predictor(trainer), judges, len(image_set.classes)))
         parameters = sum(weights.numel() for weights in trainer._network().parameters())
         trainer.close()
     return {"points": points, "parameters": parameters}

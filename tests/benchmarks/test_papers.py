@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import tifffile
 from benchmarks.papers import QUESTIONS, Turn, Way, answer, exactly, half_wrong, one_class, one_class_for_all
-from benchmarks.sets import Judge, Picture
+from benchmarks.sets import Judge, Picture, judges_of
 
 from benchmarks import papers, report_papers, rounds
 from napari_weakseg.core.config import TrainConfig
-from napari_weakseg.core.images import ImageSource
 from napari_weakseg.core.project import Project
 
 
@@ -41,12 +40,7 @@ class Toy:
         return self.pictures[name]
 
     def judges(self) -> list[Judge]:
-        found = []
-        for picture in self.pictures.values():
-            source = ImageSource.open(picture.path)
-            found.append(Judge(source.normalised((slice(0, 64), slice(0, 64))), picture.truth))
-            source.close()
-        return found
+        return [judge for picture in self.pictures.values() for judge in judges_of(picture)]
 
 
 @pytest.fixture

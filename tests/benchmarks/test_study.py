@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from benchmarks.sets import Judge, Picture
+from benchmarks.sets import Judge, Picture, judges_of
 
 from benchmarks import report_study, results, study
-from napari_weakseg.core.images import ImageSource
 
 
 class Toy:
@@ -35,12 +34,7 @@ class Toy:
         return self._pictures[name]
 
     def judges(self) -> list[Judge]:
-        found = []
-        for picture in self._pictures.values():
-            source = ImageSource.open(picture.path)
-            found.append(Judge(source.normalised((slice(0, 64), slice(0, 64))), picture.truth))
-            source.close()
-        return found
+        return [judge for picture in self._pictures.values() for judge in judges_of(picture)]
 
 
 @pytest.fixture

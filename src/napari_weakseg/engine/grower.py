@@ -3,8 +3,8 @@
 Growth is judged by the best that there is: exact marks that were held out (the guard: it finds out how boldly and for
 how many rounds growth stays precise), else the edges of the image, where an early forest that sees the looks of pixels
 only agrees with them (no object leaves its outline). Exact objects also tell how far such outlines are right. Where
-nothing can judge, growth is kept short and asks for more certainty.
-The stopping rule of Ke et al. (arXiv:2005.13053) could not be verified; this is ours.
+nothing can judge, growth is kept short and asks for more certainty. The stopping rule of Ke et al. (arXiv:2005.13053)
+could not be verified; this is ours.
 """
 
 from collections.abc import Mapping, Sequence

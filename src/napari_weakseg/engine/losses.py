@@ -187,7 +187,7 @@ def set_loss(
     """
     nll = set_nll(logits, allowed)
     known = known_pixels(allowed)
-    first = painted | (allowed.sum(1) == 1) if weighting == "certain" else painted
+    first = painted | certain_classes(allowed).any(1) if weighting == "certain" else painted
     marked, rest = known & first, known & ~first
     weight, remainder = marked.to(nll.dtype), rest.to(nll.dtype)
     if weighting == "plain":
@@ -217,9 +217,8 @@ def decidable_dice(logits: Tensor, allowed: Tensor) -> Tensor:
     """
     p = full_precision(logits).softmax(1).flatten(2)
     possible = allowed.flatten(2)
-    n_possible = possible.sum(1, keepdim=True)
-    certain = (possible & (n_possible == 1)).to(p.dtype)
-    decided = certain + (~possible & (n_possible > 0)).to(p.dtype)
+    certain = certain_classes(possible).to(p.dtype)
+    decided = certain + (~possible & possible.any(1, keepdim=True)).to(p.dtype)
     size = certain.sum(2)
     dice = (2 * (p * certain).sum(2) + 1) / ((p * decided).sum(2) + size + 1)
     return weighted_mean(1 - dice, (size > 0).to(p.dtype))

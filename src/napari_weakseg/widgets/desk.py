@@ -95,7 +95,7 @@ class Desk:
         from napari_weakseg.core.project import Project
 
         old = self.open_project
-        path = path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
+        path = _named(path)
         if path.resolve().is_relative_to(old.path.resolve()):
             raise ProjectError("A project cannot be saved inside itself.", "Choose a folder elsewhere.")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -133,7 +133,7 @@ class Desk:
         from napari_weakseg.core.project import Project
 
         mine = self.open_project
-        path = path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
+        path = _named(path)
         if other.resolve() == mine.path.resolve():
             raise ProjectError("This project is open already.", "Choose another one to merge it with.")
         with Project.open(other) as opened, merge(path, [mine, opened]) as merged:
@@ -286,3 +286,8 @@ def _pixel_size(layer: "Image", axes: str) -> dict[str, tuple[float, str]] | Non
         if axis != "C" and str(unit) not in ("pixel", "dimensionless")
     }
     return sizes or None
+
+
+def _named(path: Path) -> Path:
+    """Give a project folder its ending."""
+    return path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
