@@ -98,8 +98,7 @@ def _machine(lines: Sequence[Line]) -> str:
             said += f" Runs of “{ARMS[name].title}” come from more than one version of the code."
     arms = [arm for arm in ("forest", "plain", "ours", "full") if any(line["arm"] == arm for line in lines)]
     measured = "; ".join(
-        f"{ARMS[arm].title} {', '.join(sorted({line['commit'] for line in lines if line['arm'] == arm}))}"
-        for arm in arms
+        f"{ARMS[arm].title} {results.commits(line for line in lines if line['arm'] == arm)}" for arm in arms
     )
     return f"{said} Measured at these commits (+: files differed), not on later ones: {measured}.\n"
 
@@ -256,7 +255,8 @@ def _growth_section(lines: Sequence[Line]) -> str:
         images = f"{median(line['images_grown'] for line in runs):.0f}"
         steps = f"{median(line['steps'] for line in runs):.0f}"
         seeds = f"{len(runs)} seed{'s' * (len(runs) > 1)}"
-        said = f"{images} images grew, {seeds}, {runs[0]['seconds']:g} s ({steps} steps), {device}."
+        said = f"{images} images grew, {seeds}, {runs[0]['seconds']:g} s ({steps} steps), {device}, measured at "
+        said += f"{results.commits(runs)}, not later."
         parts.append(f"### {title}\n\n{said}\n\n{_rounds_table(runs)}")
     return "\n".join(parts if chosen else [*parts, "Not measured yet.\n"])
 

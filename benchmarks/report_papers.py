@@ -36,10 +36,10 @@ def write(folder: Path, page: Path) -> None:
 def _where(lines: Sequence[Line]) -> str:
     one = lines[-1]
     seeds = len({line["seed"] for line in lines})
-    commits = ", ".join(sorted({line["commit"] for line in lines}))
     return (
         f"{one['seconds']:g} s of training on {one['device_name']} ({one['threads']} threads), "
-        f"{seeds} {'seed' if seeds == 1 else 'seeds'}, at most {one['judges']} test images, measured at {commits}."
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'}, at most {one['judges']} test images, "
+        f"measured at {results.commits(lines)}."
     )
 
 

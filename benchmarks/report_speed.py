@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from benchmarks.results import Line, newest
+from benchmarks.results import Line, commits, newest
 
 _TEXT = """## Speed and memory
 
@@ -20,6 +20,7 @@ def speed_section(lines: Sequence[Line]) -> str:
         one = next(iter(here.values()))
         name = f"{one['cores']}-core CPU, {one['threads']} threads" if device == "cpu" else one["device_name"]
         parts.append(f"### {name}, torch {one['torch']}\n")
+        parts.append(f"Measured at {commits(here.values())}, not later.\n")
         parts += [tell(here[part]["found"]) for part, tell in _TELL.items() if part in here]
     return "\n".join(parts if chosen else [*parts, "Not measured yet.\n"])
 

@@ -46,6 +46,11 @@ def latest(file: Path, keys: Sequence[str]) -> list[Line]:
     return list(newest(read(file), [key for key in keys if key != "revision"]).values())
 
 
+def commits(lines: Iterable[Line]) -> str:
+    """Name the commits that lines were measured at."""
+    return ", ".join(sorted({line["commit"] for line in lines}))
+
+
 def unfinished(file: Path, names: Sequence[str], wanted: Iterable[Line]) -> Iterator[Line]:
     """Give what is to be run and has no line yet, by the values of some names; says how many there are."""
     finished = set(newest(read(file), names))
