@@ -1,4 +1,4 @@
-"""What is compared: four ways to learn from the same marks."""
+"""What is compared: ways to learn from the same marks."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ __all__ = ["ARMS", "PLAIN", "Arm", "make_project", "paint"]
 
 #: Partial cross-entropy and nothing else: the same network, sampler, optimiser, averaging and flips.
 PLAIN = TrainConfig(
+    downsample=1,
     forest=False,
     growth="off",
     weighting="plain",
@@ -54,6 +55,7 @@ ARMS = {
         Arm("ours", "napari-weakseg", TrainConfig()),
         Arm("plain", "plain U-Net", PLAIN, coverage=False),
         Arm("covered", "plain U-Net told that every object is marked", PLAIN),
+        Arm("smaller", "plain U-Net that sees images as much smaller", PLAIN.model_copy(update={"downsample": None})),
         Arm("forest", "random forest", None),
         Arm("full", "all masks exact", TrainConfig(), all_exact=True),
     )

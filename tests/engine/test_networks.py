@@ -73,7 +73,7 @@ def test_fixing_the_scale_makes_inputs_even() -> None:
 
 
 def test_sizes_are_rounded_up() -> None:
-    assert padded_size((1, 16, 17), 16) == (16, 16, 32)
+    assert padded_size((1, 16, 17), (8, 16, 16)) == (8, 16, 32)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])

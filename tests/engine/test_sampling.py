@@ -46,7 +46,7 @@ def block(kind: str = "rough", shape: tuple[int, ...] = (40, 40), *, full: int =
 
 @pytest.fixture
 def sampler() -> Callable[..., Sampler]:
-    return lambda patch=32, batch=8, ndim=2: Sampler(patch, batch, ndim, np.random.default_rng(0))
+    return lambda patch=32, batch=8, ndim=2: Sampler((patch,) * ndim, batch, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (40, 100), (5, 7), (1, 1), (200, 3)])

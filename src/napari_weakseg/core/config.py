@@ -12,8 +12,10 @@ class TrainConfig(BaseModel):
 
     Attributes
     ----------
+    downsample : int or None
+        Pixels along an axis that become one before the network sees them. None: by the thickness of the marks.
     patch_px : int or None
-        Side of the square or cubic training patches, in pixels.
+        Side of the square or cubic training patches, in pixels as the network sees them.
     batch : int or None
         Patches in one optimiser step.
     width : int or None
@@ -74,6 +76,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    downsample: int | None = Field(default=None, ge=1, le=8)
     patch_px: int | None = Field(default=None, ge=16)
     batch: int | None = Field(default=None, ge=1)
     width: int | None = Field(default=None, ge=1)

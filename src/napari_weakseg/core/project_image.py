@@ -287,7 +287,7 @@ class ProjectImage:
             place,
             spatial_ndim=self._project.ndim,
             reach_px=reach_px or {},
-            sampling=self._sampling(),
+            sampling=self.spacing,
         )
 
     def flush(self) -> None:
@@ -361,7 +361,8 @@ class ProjectImage:
     def _place(self, what: str) -> Place:
         return Place(what, self.name, self.label_axes, self.label_shape)
 
-    def _sampling(self) -> tuple[float, ...] | None:
+    @property
+    def spacing(self) -> tuple[float, ...] | None:
         """Spacing along the spatial axes in units of a pixel along X; None where it is even or unknown."""
         sizes = self._record.pixel_size or {}
         axes = self.label_axes[-self._project.ndim :]

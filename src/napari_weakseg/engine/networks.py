@@ -242,6 +242,6 @@ def with_classes(network: UNet, classes: int) -> UNet:
     return result
 
 
-def padded_size(shape: Sequence[int], multiple: int) -> tuple[int, ...]:
+def padded_size(shape: Sequence[int], multiples: Sequence[int]) -> tuple[int, ...]:
     """Round sizes up to what the network takes."""
-    return tuple(-(-size // multiple) * multiple for size in shape)
+    return tuple(-(-size // multiple) * multiple for size, multiple in zip(shape, multiples, strict=True))

@@ -72,17 +72,16 @@ class Sampler:
 
     Parameters
     ----------
-    patch_px, batch : int
-    ndim : int
+    patch : sequence of int
+        Size of the patches along each spatial axis.
+    batch : int
     rng : numpy Generator
     unmarked : bool
         Whether blocks of which nothing is known are drawn beside others: only where a term learns from them.
     """
 
-    def __init__(
-        self, patch_px: int, batch: int, ndim: int, rng: np.random.Generator, *, unmarked: bool = True
-    ) -> None:
-        self.patch = (patch_px,) * ndim
+    def __init__(self, patch: Sequence[int], batch: int, rng: np.random.Generator, *, unmarked: bool = True) -> None:
+        self.patch = tuple(patch)
         self.batch = batch
         self._rng = rng
         self._unmarked = unmarked

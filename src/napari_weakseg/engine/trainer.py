@@ -25,6 +25,7 @@ from napari_weakseg.engine.checkpoint import (
     unreadable,
     write_state,
 )
+from napari_weakseg.engine.downsampling import Factors, downsampled, factors_for
 from napari_weakseg.engine.early import EarlyForest
 from napari_weakseg.engine.evaluate import quality
 from napari_weakseg.engine.failures import is_out_of_memory
@@ -62,6 +63,7 @@ _LEAST_STEP = 0.1
 _QUALITY_EVERY = 50  # steps
 _JUDGES = 4  # blocks that held-out quality is taken from
 _SMALLEST_PATCH = 32
+_LARGER_TILES = 2  # times, at most, where the network sees images smaller
 _RAMP = 200  # steps until pseudo-labels count fully
 
 
@@ -91,6 +93,7 @@ class Trainer:
         self._batch = config.batch or self._plan.batch
         self._rng = np.random.default_rng(seed)
         self._random = torch.Generator().manual_seed(seed)
+        self._factors: Factors = (config.downsample or 1,) * project.ndim
         self._store = BlockStore(project, self._rng)
         devices.keep_memory(self._device)
         self._student: UNet | None = None
@@ -122,6 +125,7 @@ class Trainer:
         self._store.settle()
         student = self._network()
         if not self.steps:
+            self._choose_factors()
             sample = [torch.from_numpy(block.pixels).to(self._device) for block in self._store.blocks[:8]]
             student.standardise(sample)
             self._teacher.network.load_state_dict(student.state_dict())
@@ -189,21 +193,29 @@ class Trainer:
     def _speak(self) -> None:
         network = self._teacher.network
         assert isinstance(network, UNet)
-        self._voice.speak_for(network, self._device)
+        self._voice.speak_for(network, self._device, self._factors)
 
     @property
     def _channels(self) -> int:
         return next(iter(self._project.images.values())).n_channels
 
+    def _choose_factors(self) -> None:
+        """Decide how much smaller the network sees images, unless the settings tell."""
+        if self._config.downsample is None:
+            image = self._project.images[self._store.blocks[0].place.image]
+            self._factors = factors_for(self._store.blocks, self._project.ndim, spacing=image.spacing)
+            self._speak()
+
     def _fitting_sampler(self) -> Sampler:
         """Patches no larger than the largest block needs."""
         multiple = self._network().multiple
         largest = max(max(block.shape) for block in self._store.blocks)
-        patch = padded_size([min(self._patch, largest)], multiple)[0]
+        wanted = [min(self._patch * f, largest) for f in self._factors]
         if self._batch == 1:  # batch normalisation needs more than one value at the coarsest level
-            patch = max(patch, 2 * multiple)
+            wanted = [max(size, 2 * multiple * f) for size, f in zip(wanted, self._factors, strict=True)]
+        patch = padded_size(wanted, [multiple * f for f in self._factors])
         teaches = self._config.consistency_weight > 0 or self._config.second != "off"
-        return Sampler(patch, self._batch, self._project.ndim, self._rng, unmarked=teaches)
+        return Sampler(patch, self._batch, self._rng, unmarked=teaches)
 
     # -- learning --------------------------------------------------------------------------------------------
 
@@ -216,7 +228,7 @@ class Trainer:
             raise nothing_left()
         self._grower.step(self.steps, self._says_lately)
         self._early.judge(self.steps, self._says_lately)
-        batch = self._sampler.draw(self._store.blocks)
+        batch = downsampled(self._sampler.draw(self._store.blocks), self._factors, self._rng)
         student.train()
         rate = self._config.learning_rate * step_size(self.steps)
         for group in self._optimizer.param_groups:
@@ -345,11 +357,12 @@ class Trainer:
             pixels = source.source.normalised(place[:-ndim] + at)
             return self.probabilities(pixels.reshape(len(pixels), *shape_of(at)))
 
+        tile_px = self._plan.tile_px * min(max(self._factors), _LARGER_TILES)
         yield from predict_tiles(
             window,
             shape_of(place)[-ndim:],
-            tile_px=self._plan.tile_px,
-            halo_px=min(self._network().halo_px, self._plan.tile_px // 4),
+            tile_px=tile_px,
+            halo_px=min(self._network().halo_px * max(self._factors), tile_px // 4),
             region=region,
             first=first,
         )
@@ -487,6 +500,7 @@ class Trainer:
             "updates": self._teacher.updates,
             "growth": self._grower.save(),
             "width": self._width,
+            "downsample": list(self._factors),
             "heads": sorted(heads_of(self._config)),
             "trust": self._trust.save(),
             "kept_share": self._early.kept_share,
@@ -499,6 +513,10 @@ class Trainer:
         if int(state["width"]) != self._width:  # made on a device with another plan
             self._width, self._student = int(state["width"]), None
         student = self._network()
+        self._factors = tuple(state["downsample"])
+        self._speak()
+        if self._store.blocks:
+            self._sampler = self._fitting_sampler()
         same_heads = set(state["heads"]) == heads_of(self._config)  # else what both have is kept
         for prefix, network in (("student.", student), ("teacher.", self._teacher.network)):
             weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

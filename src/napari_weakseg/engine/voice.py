@@ -11,6 +11,7 @@ from torch import Tensor
 
 from napari_weakseg.engine import device as devices
 from napari_weakseg.engine.augment import Orientation, views
+from napari_weakseg.engine.downsampling import Factors, shrunk, stretched
 from napari_weakseg.engine.networks import Outputs, UNet, padded_size
 from napari_weakseg.engine.teacher import settle_statistics
 
@@ -45,10 +46,11 @@ class Voice:
         self._device = torch.device("cpu")
         self.seen: deque[Tensor] = deque(maxlen=_BATCHES)
         self.settled_at = _NEVER
+        self._factors: Factors = ()
 
-    def speak_for(self, network: UNet, device: torch.device) -> None:
-        """Speak for another network from now on."""
-        self._network, self._device, self.settled_at = network, device, _NEVER
+    def speak_for(self, network: UNet, device: torch.device, factors: Factors) -> None:
+        """Speak for another network from now on, which sees images so much smaller."""
+        self._network, self._device, self._factors, self.settled_at = network, device, factors, _NEVER
 
     def network(self, step: int, *, slack: int = 0) -> UNet:
         """Give the network with statistics that are at most `slack` steps old."""
@@ -66,8 +68,8 @@ class Voice:
         """Probabilities (K, *S) and interface probability (*S) of an image, (C, *S)."""
         network = self.network(step, slack=slack)
         out, inside = self._seen_through(network, self._padded(network, pixels)), _inside(pixels)
-        probabilities = out.logits[0].float().softmax(0)[(slice(None), *inside)]
-        separation = out.separation[0, 0].float().sigmoid()[inside]
+        probabilities = self._stretched(out.logits)[0].softmax(0)[(slice(None), *inside)]
+        separation = self._stretched(out.separation)[0, 0].sigmoid()[inside]
         return probabilities.cpu().numpy(), separation.cpu().numpy()
 
     @torch.inference_mode()
@@ -80,19 +82,22 @@ class Voice:
         said, features = [], []
         for view in views(network.ndim, orientation, square=shape[-1] == shape[-2])[::2]:
             out = self._seen_through(network, view.apply(image))
-            said.append(view.undo(out.logits[0].float().softmax(0))[(slice(None), *inside)].cpu().numpy())
+            said.append(view.undo(self._stretched(out.logits)[0].softmax(0))[(slice(None), *inside)].cpu().numpy())
             features.append(out.features[0][0].float().flatten(1).mean(1).cpu().numpy())
         return np.stack(said), np.mean(features, 0)
 
     def _padded(self, network: UNet, pixels: NDArray[np.float32]) -> Tensor:
-        shape = pixels.shape[1:]
-        missing = [(0, b - a) for a, b in zip(shape, padded_size(shape, network.multiple), strict=True)]
+        shape, multiples = pixels.shape[1:], [network.multiple * f for f in self._factors]
+        missing = [(0, b - a) for a, b in zip(shape, padded_size(shape, multiples), strict=True)]
         return torch.from_numpy(np.pad(pixels, [(0, 0), *missing], mode="symmetric")).to(self._device)
 
     def _seen_through(self, network: UNet, image: Tensor) -> Outputs:
         with devices.autocast(self._device, network.ndim):
-            out: Outputs = network(image[None])
+            out: Outputs = network(shrunk(image[None], self._factors))
         return out
+
+    def _stretched(self, scores: Tensor) -> Tensor:
+        return stretched(scores.float(), self._factors)
 
 
 def _inside(pixels: NDArray[np.float32]) -> tuple[slice, ...]:

@@ -1,0 +1,103 @@
+"""How much smaller the network sees images: large objects need no fine pixels, but sight of their surroundings."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from napari_weakseg.engine.blocks import Block
+from napari_weakseg.engine.sampling import Batch
+
+__all__ = ["Factors", "downsampled", "factors_for", "shrunk", "stretched"]
+
+Factors = tuple[int, ...]
+"""Pixels along each spatial axis that become one."""
+
+_THICK_PX = 8.0  # from which blobs are seen half as large; twice that, a quarter
+_LARGEST = 4
+_BLOCKS = 24  # that are looked at
+_OF_EXACT = 0.5  # a blob is about half as thick as its object
+
+
+def factors_for(blocks: Iterable[Block], ndim: int, *, spacing: Sequence[float] | None = None) -> Factors:
+    """Choose by the thickness of what was painted, which is never more than that of the objects.
+
+    The finest class decides, and of its blobs the thinner quarter: where scribbles are thin nothing is known of the
+    size of the objects, and they are seen as they are.
+
+    Parameters
+    ----------
+    blocks : iterable of Block
+    ndim : int
+    spacing : sequence of float, optional
+        Distance of neighbouring pixels along each spatial axis, in units of a pixel along X. Axes that are coarse
+        already are shrunk less.
+
+    Returns
+    -------
+    tuple of int, (ndim,)
+    """
+    found: dict[int, list[float]] = {}
+    for block in list(blocks)[:_BLOCKS]:
+        scale = _OF_EXACT if block.exact else 1.0
+        for seed, thickness in _thicknesses(block.knowledge.seeds):
+            found.setdefault(int(block.knowledge.seed_class[seed]), []).append(scale * thickness)
+    thin = min((float(np.percentile(values, 25)) for values in found.values()), default=0.0)
+    factor = 1
+    while factor < _LARGEST and thin >= _THICK_PX * factor:
+        factor *= 2
+    return tuple(max(1, round(factor / step)) for step in spacing or (1.0,) * ndim)
+
+
+def downsampled(batch: Batch, factors: Factors, rng: np.random.Generator) -> Batch:
+    """Make the patches of a batch smaller: pixels by their mean, what is known by one pixel of each window.
+
+    Which one is drawn anew each time, so that borders are learned to lie where they are on average.
+    """
+    if max(factors) == 1:
+        return batch
+    at = [slice(int(rng.integers(f)), None, f) for f in factors]
+    boxes = [
+        (
+            i,
+            class_id,
+            tuple(a // f for a, f in zip(start, factors, strict=True)),
+            tuple(-(-b // f) for b, f in zip(stop, factors, strict=True)),
+        )
+        for i, class_id, start, stop in batch.boxes
+    ]
+    return replace(
+        batch,
+        image=shrunk(batch.image, factors),
+        fields={name: x[(slice(None), *at)] for name, x in batch.fields.items()},
+        boxes=boxes,
+    )
+
+
+def shrunk(images: Tensor, factors: Factors) -> Tensor:
+    """Mean over windows, (N, C, *S) → (N, C, *S / factors)."""
+    pool = F.avg_pool2d if len(factors) == 2 else F.avg_pool3d
+    return images if max(factors) == 1 else pool(images, factors)
+
+
+def stretched(scores: Tensor, factors: Factors) -> Tensor:
+    """Interpolate linearly, (N, K, *S / factors) → (N, K, *S)."""
+    if max(factors) == 1:
+        return scores
+    mode = "bilinear" if len(factors) == 2 else "trilinear"
+    return F.interpolate(scores, scale_factor=[float(f) for f in factors], mode=mode, align_corners=False)
+
+
+def _thicknesses(seeds: NDArray[np.int32]) -> Iterator[tuple[int, float]]:
+    """Diameter of the largest disc in the Y-X plane that fits into each seed."""
+    for seed, place in enumerate(ndimage.find_objects(seeds), 1):
+        if place is None:
+            continue
+        mine = seeds[place] == seed
+        planes = mine.reshape(-1, *mine.shape[-2:])
+        largest = planes[planes.sum((1, 2)).argmax()]
+        yield seed, 2 * float(ndimage.distance_transform_edt(np.pad(largest, 1)).max())
