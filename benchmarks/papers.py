@@ -32,6 +32,8 @@ FILE = "papers.jsonl"
 KEY = ("question", "set", "way", "seed", "seconds", "device", "threads", "judges", "revision")
 SECONDS, JUDGES = 60.0, 20
 
+_FEW = 0.06  # of the images, where the others have boxes and tags
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -92,7 +94,7 @@ def exactly(image: ProjectImage, picture: Picture, turn: Turn) -> None:
 
 def boxes_and_tags(image: ProjectImage, picture: Picture, turn: Turn) -> None:
     """Exact masks of 6 % of the images, boxes of all objects in half of the others, tags in the rest."""
-    if turn.place < 0.06:
+    if turn.place < _FEW:
         exactly(image, picture, turn)
         return
     boxed = bool(turn.rng.integers(2))
@@ -103,6 +105,12 @@ def boxes_and_tags(image: ProjectImage, picture: Picture, turn: Turn) -> None:
                 image.add_box(class_id, [s.start for s in at], [s.stop for s in at])
         if boxed:
             image.coverage(class_id, "all objects")
+
+
+def exact_only(image: ProjectImage, picture: Picture, turn: Turn) -> None:
+    """Exact masks of 6 % of the images, and nothing of the others."""
+    if turn.place < _FEW:
+        exactly(image, picture, turn)
 
 
 def one_class(image: ProjectImage, picture: Picture, turn: Turn) -> None:
@@ -147,6 +155,9 @@ QUESTIONS: dict[str, Question] = {
         {
             "all masks exact": (Way(exactly, TrainConfig()),),
             "default": (Way(boxes_and_tags, TrainConfig()),),
+            "exact masks only": (Way(exact_only, TrainConfig()),),
+            "default without shapes of boxes": (Way(boxes_and_tags, TrainConfig(box_shapes=False)),),
+            "default with bags": (Way(boxes_and_tags, TrainConfig(bag_weight=0.1)),),
             "preset, pooled targets": (Way(boxes_and_tags, TrainConfig.preset("every-annotation-counts")),),
             "preset, nearest targets": (
                 Way(boxes_and_tags, TrainConfig.preset("every-annotation-counts", level_targets="nearest")),

@@ -58,7 +58,7 @@ _WITHOUT: dict[str, dict[str, Any]] = {
     "outlines": {"outline_weight": 0.0},
     "the early forest": {"forest": False},
     "overlap": {"dice_weight": 0.0},
-    "boxes and tags as bags": {"bag_weight": 0.0},
+    "shapes of boxes": {"box_shapes": False},
     "approximation and separation": {"approximation_weight": 0.0, "separation_weight": 0.0},
 }
 _WITH: dict[str, dict[str, Any]] = {
@@ -66,6 +66,7 @@ _WITH: dict[str, dict[str, Any]] = {
     "teacher": {"consistency_weight": 0.3},
     "levels and teacher": {"multiscale_weight": 0.3, "consistency_weight": 0.3},
     "second decoder": {"second": "decoder", "second_weight": 0.3},
+    "boxes and tags as bags": {"bag_weight": 0.1},
     "tag classifier": {"tag_weight": 0.1},
 }
 

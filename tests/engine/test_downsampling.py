@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_weakseg.core.knowledge import Knowledge
@@ -72,6 +72,7 @@ def batch_of(image: torch.Tensor, labels: torch.Tensor) -> Batch:
     return Batch(image, {"claim": labels}, 0, 0, torch.zeros(n, 2), torch.zeros(n, 2, dtype=torch.bool), boxes)
 
 
+@settings(deadline=None)
 @given(st.sampled_from([(2, 2), (4, 4), (1, 2)]), st.integers(0, 1000))
 def test_labels_are_those_of_some_pixel_of_the_window_and_pixels_the_mean(factors: tuple[int, ...], seed: int) -> None:
     rng = np.random.default_rng(seed)

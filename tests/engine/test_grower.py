@@ -98,7 +98,7 @@ def test_without_background_there_is_no_outline_to_judge_by(make_project: MakePr
 
 def test_an_unmarked_object_is_not_claimed_for_background(make_project: MakeProject) -> None:
     grower, store = grower_of(make_project())
-    grower.claim_outlines(store.blocks)
+    grower.claim_shapes(store.blocks)
     (block,) = store.blocks
     unmarked = discs() & (np.mgrid[:SIDE, :SIDE].min(0) >= 32)
     assert (block.claim == 2).any()
@@ -111,7 +111,7 @@ def test_an_unmarked_object_is_not_claimed_for_background(make_project: MakeProj
 
 def test_where_every_object_is_marked_the_rest_is_claimed_for_background(make_project: MakeProject) -> None:
     grower, store = grower_of(make_project(), coverage="all objects")
-    grower.claim_outlines(store.blocks)
+    grower.claim_shapes(store.blocks)
     (block,) = store.blocks
     assert (block.claim[33:36, 2:20] == 1).all()
 

@@ -226,3 +226,22 @@ def test_a_quarter_of_a_batch_has_hints_only(sampler: Callable[..., Sampler]) ->
     batch = sampler().draw(blocks)
     assert batch.unmarked == 3  # two with hints, one with nothing
     assert {image for image, *_ in batch.boxes} <= {5, 6}
+
+
+def test_blocks_with_tags_only_are_drawn_only_where_a_term_learns_from_tags() -> None:
+    marked, tagged = block("rough"), block("bare", number=1.0)
+    tagged.whole, tagged.tags = True, {2: True}
+    for learns in (True, False):
+        drawn = Sampler((32, 32), 8, np.random.default_rng(0), tagged=learns, unmarked=False)
+        seen = {float(x) for _ in range(5) for x in drawn.draw([marked, tagged]).image[:, 0, 0, 0]}
+        assert seen == ({0.0, 1.0} if learns else {0.0})
+
+
+def test_boxes_place_patches_on_what_they_claim() -> None:
+    boxed = block("bare", (200, 200))
+    boxed.boxes = [(2, (150, 150), (180, 180))]
+    boxed.claim[155:175, 155:175] = 2
+    boxed.refresh()
+    batch = Sampler((32, 32), 8, np.random.default_rng(0)).draw([boxed])
+    assert (batch.fields["claim"] == 2).flatten(1).any(1).sum() >= 5
+    assert batch.unmarked == 0

@@ -36,6 +36,9 @@ class TrainConfig(BaseModel):
         Least probability at which an object grows over a pixel, unless exact marks show that less will do.
     outline_weight : float
         Weight of outlines taken from the image's edges, where these are trusted fully; 0 leaves them out.
+    box_shapes : bool
+        Whether it is claimed of boxes without other marks that their objects fill them as exact objects of the class
+        fill theirs.
     forest : bool
         Whether a pixel forest answers in the first seconds.
     weighting : {"certain", "violation", "balanced", "plain"}
@@ -87,6 +90,7 @@ class TrainConfig(BaseModel):
     rounds: int = Field(default=5, ge=0)
     tau: float = Field(default=0.85, gt=0, lt=1)
     outline_weight: float = Field(default=1.0, ge=0, le=1)
+    box_shapes: bool = True
     forest: bool = True
     weighting: Literal["certain", "violation", "balanced", "plain"] = "certain"
     dice_weight: float = Field(default=0.5, ge=0)
@@ -97,7 +101,7 @@ class TrainConfig(BaseModel):
     trust: bool = True
     multiscale_weight: float = Field(default=0.0, ge=0)
     level_targets: Literal["pooled", "nearest"] = "pooled"
-    bag_weight: float = Field(default=0.1, ge=0)
+    bag_weight: float = Field(default=0.0, ge=0)
     tag_weight: float = Field(default=0.0, ge=0)
     consistency_weight: float = Field(default=0.0, ge=0)
     confidence: float = Field(default=0.9, ge=0, lt=1)

@@ -87,7 +87,7 @@ class Block:
     marked_at : mapping of int to int64 array
         Flat indices of the pixels that training was shown to be of a class; patches are placed on them. What merely
         follows from the coverage is left out (it is learned from all the same): there is so much background among it
-        that objects would be drawn too seldom. Only where nothing was shown it counts.
+        that objects would be drawn too seldom. Only where nothing was shown it counts, and so does what boxes claim.
     """
 
     place: Place
@@ -126,7 +126,12 @@ class Block:
     @property
     def hinted(self) -> bool:
         """Whether something is said that shows no certain pixel: a box, a tag, a mask that may be wrong."""
-        return bool(self.boxes or self.rough is not None or (self.whole and any(self.tags.values())))
+        return bool(self.boxes or self.rough is not None) or self.only_tagged
+
+    @property
+    def only_tagged(self) -> bool:
+        """Whether a class is said to be in it, and no box or mask says where."""
+        return not self.boxes and self.rough is None and self.whole and any(self.tags.values())
 
     @property
     def hints(self) -> tuple[object, ...]:
@@ -138,13 +143,17 @@ class Block:
         self.exact = bool(self.knowledge.complete.mean() > 0.5)
         known = np.where(self.held_out, np.uint32(self.knowledge.full), self.knowledge.allowed)
         self.allowed = known.view(np.int32)
-        shown = (self.knowledge.painted | self.knowledge.complete) & ~self.held_out
-        certain = np.where(shown if shown.any() else ~self.held_out, self.knowledge.certain, 0)
-        self.marked_at = by_class(certain)
         bit = np.left_shift(np.uint32(1), self.claim.astype(np.uint32))
         overruled = (self.claim > 0) & ((self.knowledge.allowed & bit) == 0)
         self.claim[overruled] = 0
         self.claim_weight[overruled] = 0
+        shown = (self.knowledge.painted | self.knowledge.complete) & ~self.held_out
+        if shown.any():
+            certain = np.where(shown, self.knowledge.certain, 0)
+        else:
+            certain = np.where(self.held_out, 0, self.knowledge.certain)
+            certain = np.where((certain == 0) & bool(self.boxes), self.claim, certain)
+        self.marked_at = by_class(certain)
 
 
 def by_class(labels: NDArray[np.integer]) -> dict[int, NDArray[np.int64]]:

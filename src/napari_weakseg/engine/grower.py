@@ -15,6 +15,7 @@ import numpy as np
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.blocks import Block
+from napari_weakseg.engine.box_shapes import BoxShapes
 from napari_weakseg.engine.growing import (
     Guess,
     claim_outline,
@@ -70,6 +71,7 @@ class Grower:
         self.safe: int | None = None
         self.tau = config.tau
         self.trust = 1.0
+        self._shapes = BoxShapes(project.ndim)
 
     @property
     def blocks(self) -> list[Block]:
@@ -88,13 +90,19 @@ class Grower:
         if np.isfinite(found).any():
             self.trust = float(np.clip((np.nanmean(found) - low) / (high - low), 0, 1))
 
-    def claim_outlines(self, blocks: Sequence[Block]) -> None:
-        """Claim what the edges say around blobs that have not grown yet."""
-        weight = self._outline_weight
-        if weight and self._config.claim_weight:
-            for block in blocks:
-                if not block.exact:
-                    claim_outline(block, weight, everywhere=self._everywhere(block))
+    def claim_shapes(self, blocks: Sequence[Block]) -> None:
+        """Claim what the edges say around blobs that have not grown yet, and what boxes show where there are none."""
+        if not self._config.claim_weight:
+            return
+        if any(block.exact for block in blocks):
+            self._shapes.learn(self._store.blocks)
+        for block in blocks:
+            if block.exact:
+                continue
+            if self._outline_weight:
+                claim_outline(block, self._outline_weight, everywhere=self._everywhere(block))
+            if self._config.box_shapes:
+                self._shapes.claim(block)
 
     def step(self, step: int, says: Says) -> None:
         """Take a round in one block if it is time for it."""

@@ -68,7 +68,7 @@ class Sampler:
     marks do not drown the few exact ones. In a batch of four or more a quarter, but at least one patch, comes from
     blocks that have boxes, tags or rough masks only, and an eighth, but at least one, from blocks with nothing. Patches
     are centred on a marked pixel most of the time, each class being as likely as any other; blocks with new strokes are
-    drawn more often. A block of which only a tag is known is seen as a whole, made smaller: its tag holds for no part.
+    drawn more often. A block of which only tags are known is seen as a whole, made smaller: its tags hold for no part.
 
     Parameters
     ----------
@@ -76,15 +76,24 @@ class Sampler:
         Size of the patches along each spatial axis.
     batch : int
     rng : numpy Generator
-    unmarked : bool
-        Whether blocks of which nothing is known are drawn beside others: only where a term learns from them.
+    unmarked, tagged : bool
+        Whether blocks of which nothing is known, and those of which nothing but tags are, are drawn beside others:
+        only where a term learns from them, for they take the place of others.
     """
 
-    def __init__(self, patch: Sequence[int], batch: int, rng: np.random.Generator, *, unmarked: bool = True) -> None:
+    def __init__(
+        self,
+        patch: Sequence[int],
+        batch: int,
+        rng: np.random.Generator,
+        *,
+        unmarked: bool = True,
+        tagged: bool = True,
+    ) -> None:
         self.patch = tuple(patch)
         self.batch = batch
         self._rng = rng
-        self._unmarked = unmarked
+        self._unmarked, self._tagged = unmarked, tagged
 
     def favour(self, block: Block) -> None:
         """Draw a block more often for a while: its marks are new."""
@@ -95,8 +104,8 @@ class Sampler:
         exact = [block for block in blocks if block.exact and block.marked_at]
         rough = [block for block in blocks if not block.exact and block.marked_at]
         bare = [block for block in blocks if not block.marked_at]
-        hinted = [block for block in bare if block.hinted]
-        bare = [block for block in bare if not block.hinted]
+        hinted = [block for block in bare if self._hinted(block)]
+        bare = [block for block in bare if not self._hinted(block)]
         n_hinted, n_bare = self._weak_shares(hinted, bare) if exact or rough else (self.batch, 0)
         if not exact and not rough and not hinted:
             n_hinted, n_bare = 0, self.batch
@@ -108,6 +117,9 @@ class Sampler:
         picked = [self._pick(group) for group, n in groups for _ in range(n)]
         claimed = any(block.rough is not None for block in blocks)
         return _joined([self._patch(block, claimed) for block in picked], n_exact, n_hinted + n_bare)
+
+    def _hinted(self, block: Block) -> bool:
+        return block.hinted and (self._tagged or not block.only_tagged)
 
     def _weak_shares(self, hinted: Sequence[Block], bare: Sequence[Block]) -> tuple[int, int]:
         """How many patches come from blocks with hints only, and from those with nothing."""
@@ -123,7 +135,7 @@ class Sampler:
         return block
 
     def _patch(self, block: Block, claimed: bool) -> _Patch:
-        if not block.marked_at and not block.boxes and block.rough is None and block.hinted:
+        if self._tagged and not block.marked_at and block.only_tagged:
             return self._overview(block, claimed)
         start = self._start(block)
         at = tuple(slice(a, min(a + p, size)) for a, p, size in zip(start, self.patch, block.shape, strict=True))

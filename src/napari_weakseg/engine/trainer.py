@@ -135,7 +135,7 @@ class Trainer:
             self._early.learn(self.steps)
         if (forest := self._early.ready) is not None and not self.steps:
             self._grower.judge_outlines(forest.predict_at)
-        self._grower.claim_outlines(self._store.blocks)
+        self._grower.claim_shapes(self._store.blocks)
         self._trust.take_in(self._store.blocks)
         yield f"Learning on {devices.describe(self._device)}"
 
@@ -145,7 +145,7 @@ class Trainer:
             return
         self._take_classes()
         changed = self._store.changed(image)
-        self._grower.claim_outlines(changed)
+        self._grower.claim_shapes(changed)
         self._trust.take_in(changed)
         for block in changed:
             self._sampler.favour(block)
@@ -214,8 +214,10 @@ class Trainer:
         if self._batch == 1:  # batch normalisation needs more than one value at the coarsest level
             wanted = [max(size, 2 * multiple * f) for size, f in zip(wanted, self._factors, strict=True)]
         patch = padded_size(wanted, [multiple * f for f in self._factors])
-        teaches = self._config.consistency_weight > 0 or self._config.second != "off"
-        return Sampler(patch, self._batch, self._rng, unmarked=teaches)
+        config = self._config
+        teaches = config.consistency_weight > 0 or config.second != "off"
+        tags = config.tag_weight > 0 or config.bag_weight > 0
+        return Sampler(patch, self._batch, self._rng, unmarked=teaches, tagged=tags)
 
     # -- learning --------------------------------------------------------------------------------------------
 
@@ -314,7 +316,7 @@ class Trainer:
             read.append(block)
         if self._store.complete:
             self._store.settle()
-        self._grower.claim_outlines(read)
+        self._grower.claim_shapes(read)
         self._trust.take_in(read)
         self._early.read_on(self.steps)
 

@@ -1,0 +1,124 @@
+"""Which part of its box an object fills: learned from exact objects, claimed in boxes that nothing else is known of.
+
+A ring fills the rim of its box, a cell the middle. The mean shape of a class, stretched to each box, tells where its
+object probably is and where not. Our construction; Reiß et al. (CVPR 2021) take from boxes only that every line across
+meets the object, which says little while the network knows nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_weakseg.core.classes import BACKGROUND
+from napari_weakseg.engine.blocks import Block
+
+__all__ = ["BoxShapes"]
+
+_SIDE = 12  # places of a mean shape along each axis
+_SMALLEST_PX = 4  # side of an object that tells a shape
+_UNSEEN = 3.0  # how many exact objects the guess of an ellipse counts for
+_INSIDE, _OUTSIDE = 0.9, 0.1  # of the ellipse
+_RADIUS = 0.8  # of the ellipse, in half sides of the box
+_SURE = 0.65  # probability from which something is claimed
+
+Floats = NDArray[np.float32]
+
+
+class BoxShapes:
+    """Mean shapes of the objects of each class in their boxes.
+
+    Parameters
+    ----------
+    ndim : int
+    """
+
+    def __init__(self, ndim: int) -> None:
+        self._ndim = ndim
+        self._shapes: dict[int, Floats] = {}
+
+    def learn(self, blocks: Iterable[Block]) -> None:
+        """Take the shapes from the exact objects of some blocks that lie whole in them."""
+        guess = _ellipse((_SIDE,) * self._ndim)
+        sums: dict[int, Floats] = {}
+        counts: dict[int, int] = {}
+        for block in blocks:
+            if not block.exact:
+                continue
+            seeds, seed_class = np.where(block.held_out, 0, block.knowledge.seeds), block.knowledge.seed_class
+            for seed, place in enumerate(ndimage.find_objects(seeds), 1):
+                if place is None or not _whole(place, seeds.shape):
+                    continue
+                class_id = int(seed_class[seed])
+                shape = _resized((seeds[place] == seed).astype(np.float32), (_SIDE,) * self._ndim)
+                sums[class_id] = sums.get(class_id, _UNSEEN * guess) + shape
+                counts[class_id] = counts.get(class_id, 0) + 1
+        self._shapes = {c: (total / (_UNSEEN + counts[c])).astype(np.float32) for c, total in sums.items()}
+
+    def probabilities(self, shape: Sequence[int], boxes: Sequence[tuple[int, Sequence[int], Sequence[int]]]) -> Floats:
+        """Tell what is where by the boxes alone.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            (*S)
+        boxes : sequence of (class id, start, stop)
+            Half-open; may reach beyond the block.
+
+        Returns
+        -------
+        float32 array, (K, *S)
+            K is the largest class id; the background is what no box holds. In a box within a box of another class, the
+            smaller one counts first.
+        """
+        result = np.zeros((max((c for c, *_ in boxes), default=BACKGROUND), *shape), np.float32)
+        result[BACKGROUND - 1] = 1
+        for class_id, start, stop in sorted(boxes, key=lambda box: -float(np.prod(np.subtract(box[2], box[1])))):
+            size = [b - a for a, b in zip(start, stop, strict=True)]
+            at = tuple(slice(max(a, 0), min(b, n)) for a, b, n in zip(start, stop, shape, strict=True))
+            if min(size) < 1 or any(s.stop <= s.start for s in at):
+                continue
+            mean = self._shapes.get(class_id)
+            filled = _ellipse(size) if mean is None else _resized(mean, size)
+            mine = filled[tuple(slice(s.start - a, s.stop - a) for s, a in zip(at, start, strict=True))]
+            here = (slice(None), *at)
+            result[here] *= 1 - mine
+            result[class_id - 1][at] += mine
+        return result
+
+    def claim(self, block: Block) -> None:
+        """Claim what the boxes of a block show; nothing where it has blobs, which grow by themselves."""
+        if not block.boxes or block.growth is not None or block.exact:
+            return
+        said = self.probabilities(block.shape, block.boxes)
+        boxed = np.zeros(block.shape, bool)
+        for _, start, stop in block.boxes:
+            boxed[tuple(slice(max(a, 0), max(b, 0)) for a, b in zip(start, stop, strict=True))] = True
+        best = said.max(0)
+        held = boxed & (best >= _SURE) & ~block.knowledge.painted
+        block.claim = np.where(held, said.argmax(0) + 1, 0).astype(np.uint8)
+        block.claim_weight = np.where(held, 255 * (2 * best - 1), 0).astype(np.uint8)
+        block.refresh()
+
+
+def _whole(place: tuple[slice, ...], shape: Sequence[int]) -> bool:
+    """Whether an object lies away from the border, and is large enough."""
+    return all(
+        s.start > 0 and s.stop < n and s.stop - s.start >= _SMALLEST_PX for s, n in zip(place, shape, strict=True)
+    )
+
+
+def _ellipse(shape: Sequence[int]) -> Floats:
+    """Probability of the inside of an ellipse in the middle."""
+    axes = np.ogrid[tuple(slice(0, n) for n in shape)]
+    away = sum((((2 * x + 1) / n - 1) / _RADIUS) ** 2 for x, n in zip(axes, shape, strict=True))
+    return np.where(away <= 1, _INSIDE, _OUTSIDE).astype(np.float32)
+
+
+def _resized(values: Floats, shape: Sequence[int]) -> Floats:
+    """Interpolate linearly between the middles of pixels."""
+    steps = [(np.arange(n) + 0.5) * m / n - 0.5 for n, m in zip(shape, values.shape, strict=True)]
+    at = np.meshgrid(*steps, indexing="ij")
+    resized: Floats = ndimage.map_coordinates(values, at, order=1, mode="nearest")
+    return resized
