@@ -55,6 +55,7 @@ def test_the_finest_class_and_the_thinner_blobs_decide() -> None:
 def test_nothing_painted_leaves_images_as_they_are() -> None:
     bare = block(20)
     bare.knowledge.seeds[:] = 0
+    assert not bare.thickness
     assert factors_for([bare], 2) == (1, 1)
     assert factors_for([], 3) == (1, 1, 1)
 

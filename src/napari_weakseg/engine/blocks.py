@@ -18,6 +18,7 @@ from napari_weakseg.core.regions import Region, intersection, shape_of
 from napari_weakseg.engine.growth import GrowthState
 from napari_weakseg.engine.outline import Outline, outline
 from napari_weakseg.engine.rough import Rough, rough_of
+from napari_weakseg.engine.targets import blob_thickness
 
 __all__ = ["Block", "Place", "by_class", "places", "read", "settle_growth", "update"]
 
@@ -110,6 +111,7 @@ class Block:
     allowed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     marked_at: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     _outlined: tuple[Knowledge, Outline | None] | None = None
+    _measured: tuple[Knowledge, dict[int, list[float]]] | None = None
 
     @property
     def outline(self) -> Outline | None:
@@ -117,6 +119,14 @@ class Block:
         if self._outlined is None or self._outlined[0] is not self.knowledge:
             self._outlined = self.knowledge, outline(self.pixels, self.knowledge)
         return self._outlined[1]
+
+    @property
+    def thickness(self) -> dict[int, list[float]]:
+        """Thickness of the blobs or exact objects of each class; measured once for what is known now."""
+        if self._measured is None or self._measured[0] is not self.knowledge:
+            known = self.knowledge
+            self._measured = known, blob_thickness(known.seeds, known.seed_class)
+        return self._measured[1]
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,12 +1,10 @@
 """How much smaller the network sees images: large objects need no fine pixels, but sight of their surroundings."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from napari_weakseg.engine.blocks import Block
@@ -19,7 +17,6 @@ Factors = tuple[int, ...]
 
 _THICK_PX = 8.0  # from which blobs are seen half as large; twice that, a quarter
 _LARGEST = 4
-_BLOCKS = 24  # that are looked at
 _OF_EXACT = 0.5  # a blob is about half as thick as its object
 
 
@@ -42,10 +39,10 @@ def factors_for(blocks: Iterable[Block], ndim: int, *, spacing: Sequence[float] 
     tuple of int, (ndim,)
     """
     found: dict[int, list[float]] = {}
-    for block in list(blocks)[:_BLOCKS]:
+    for block in blocks:
         scale = _OF_EXACT if block.exact else 1.0
-        for seed, thickness in _thicknesses(block.knowledge.seeds):
-            found.setdefault(int(block.knowledge.seed_class[seed]), []).append(scale * thickness)
+        for class_id, values in block.thickness.items():
+            found.setdefault(class_id, []).extend(scale * value for value in values)
     thin = min((float(np.percentile(values, 25)) for values in found.values()), default=0.0)
     factor = 1
     while factor < _LARGEST and thin >= _THICK_PX * factor:
@@ -90,14 +87,3 @@ def stretched(scores: Tensor, factors: Factors) -> Tensor:
         return scores
     mode = "bilinear" if len(factors) == 2 else "trilinear"
     return F.interpolate(scores, scale_factor=[float(f) for f in factors], mode=mode, align_corners=False)
-
-
-def _thicknesses(seeds: NDArray[np.int32]) -> Iterator[tuple[int, float]]:
-    """Diameter of the largest disc in the Y-X plane that fits into each seed."""
-    for seed, place in enumerate(ndimage.find_objects(seeds), 1):
-        if place is None:
-            continue
-        mine = seeds[place] == seed
-        planes = mine.reshape(-1, *mine.shape[-2:])
-        largest = planes[planes.sum((1, 2)).argmax()]
-        yield seed, 2 * float(ndimage.distance_transform_edt(np.pad(largest, 1)).max())

@@ -18,6 +18,7 @@ __all__ = [
     "approximation_fraction",
     "approximation_target",
     "background_claim",
+    "blob_thickness",
     "boxes_of_seeds",
     "estimate_reach",
     "largest_radius",
@@ -147,6 +148,30 @@ def largest_radius(
             half = max((s.stop - s.start) * d for s, d in zip(place, step, strict=True)) / 2
             radius[int(classes[i])] = max(radius.get(int(classes[i]), 0.0), half)
     return radius
+
+
+def blob_thickness(ids: Ids, classes: NDArray[np.uint8]) -> dict[int, list[float]]:
+    """Diameter of the largest disc that fits into each blob, by class id.
+
+    Parameters
+    ----------
+    ids : int32 array, (*S)
+    classes : uint8 array, (n + 1,)
+
+    Returns
+    -------
+    dict of int to list of float
+        Pixels. Of a blob in a volume its largest Y-X plane counts.
+    """
+    found: dict[int, list[float]] = {}
+    for i, place in enumerate(ndimage.find_objects(ids), 1):
+        if place is not None:
+            mine = ids[place] == i
+            planes = mine.reshape(-1, *mine.shape[-2:])
+            largest = planes[planes.sum((1, 2)).argmax()]
+            depth = ndimage.distance_transform_edt(np.pad(largest, 1))
+            found.setdefault(int(classes[i]), []).append(2 * float(depth.max()))
+    return found
 
 
 def estimate_reach(

@@ -63,6 +63,7 @@ _LEAST_STEP = 0.1
 _QUALITY_EVERY = 50  # steps
 _JUDGES = 4  # blocks that held-out quality is taken from
 _SMALLEST_PATCH = 32
+_MEASURED = 24  # blocks, of the first and of the last, whose blobs tell how large objects are
 _LARGER_TILES = 2  # times, at most, where the network sees images smaller
 _RAMP = 200  # steps until pseudo-labels count fully
 
@@ -147,6 +148,8 @@ class Trainer:
         changed = self._store.changed(image)
         self._grower.claim_shapes(changed)
         self._trust.take_in(changed)
+        if changed:
+            self._choose_factors()
         for block in changed:
             self._sampler.favour(block)
         self._early.learn(self.steps)
@@ -200,11 +203,19 @@ class Trainer:
         return next(iter(self._project.images.values())).n_channels
 
     def _choose_factors(self) -> None:
-        """Decide how much smaller the network sees images, unless the settings tell."""
-        if self._config.downsample is None:
-            image = self._project.images[self._store.blocks[0].place.image]
-            self._factors = factors_for(self._store.blocks, self._project.ndim, spacing=image.spacing)
+        """Decide how much smaller the network sees images, unless the settings tell; once it learns, only less so."""
+        blocks = self._store.blocks[:_MEASURED] + self._store.blocks[_MEASURED:][-_MEASURED:]
+        image = self._project.images.get(blocks[0].place.image) if blocks else None
+        if self._config.downsample is not None or image is None or not any(block.thickness for block in blocks):
+            return
+        factors = factors_for(blocks, self._project.ndim, spacing=image.spacing)
+        if self.steps:
+            factors = tuple(map(min, factors, self._factors))
+        if factors != self._factors:
+            self._factors = factors
+            self._voice.seen.clear()
             self._speak()
+            self._sampler = self._fitting_sampler()
 
     def _fitting_sampler(self) -> Sampler:
         """Patches no larger than the largest block needs."""
@@ -515,7 +526,7 @@ class Trainer:
         if int(state["width"]) != self._width:  # made on a device with another plan
             self._width, self._student = int(state["width"]), None
         student = self._network()
-        self._factors = tuple(state["downsample"])
+        self._factors = tuple(state.get("downsample", self._factors))
         self._speak()
         if self._store.blocks:
             self._sampler = self._fitting_sampler()
