@@ -25,9 +25,8 @@ from napari_weakseg.engine.trust import ClaimWeights, agreement, balanced_weight
 __all__ = ["TrustLearner"]
 
 _FROM = 60  # step from which weights move: before, gradients tell little
-_EVERY = 5  # steps between two looks: an image comes into a batch only now and then
 _FEWEST_EXACT = 3  # exact blocks; with fewer of them the weights would fit these alone
-_KEPT = 0.9  # share of the old exact gradient that stays at each look
+_KEPT = 0.9  # share of the old exact gradient that stays at each step
 
 
 class TrustLearner:
@@ -91,10 +90,10 @@ class TrustLearner:
 
     @torch.no_grad()
     def learn(self, step: int, out: Outputs, given: Given, n_exact: int) -> None:
-        """Move the weights of the claims in a batch, if it is time for it; changes nothing of the network."""
+        """Move the weights of the claims in a batch once gradients tell something; changes nothing of the network."""
         if not self._learns or given.trust is None or not given.exact or n_exact < _FEWEST_EXACT:
             return
-        if step < _FROM or step % _EVERY:
+        if step < _FROM:
             return
         self._see_exact(out, given)
         assert self._exact is not None
