@@ -162,7 +162,8 @@ class Block:
             certain = np.where(shown, self.knowledge.certain, 0)
         else:
             certain = np.where(self.held_out, 0, self.knowledge.certain)
-            certain = np.where((certain == 0) & bool(self.boxes), self.claim, certain)
+            if self.boxes:
+                certain = np.where(certain == 0, self.claim, certain)
         self.marked_at = by_class(certain)
 
 

@@ -8,11 +8,13 @@ meets the object, which says little while the network knows nothing.
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.transform import resize
 
 from napari_weakseg.core.classes import BACKGROUND
+from napari_weakseg.core.regions import Region, intersection, region_of, shape_of, shifted, whole
 from napari_weakseg.engine.blocks import Block
+from napari_weakseg.engine.growth_step import Floats
 
 __all__ = ["BoxShapes"]
 
@@ -22,8 +24,6 @@ _UNSEEN = 3.0  # how many exact objects the guess of an ellipse counts for
 _INSIDE, _OUTSIDE = 0.9, 0.1  # of the ellipse
 _RADIUS = 0.8  # of the ellipse, in half sides of the box
 _SURE = 0.65  # probability from which something is claimed
-
-Floats = NDArray[np.float32]
 
 
 class BoxShapes:
@@ -38,6 +38,11 @@ class BoxShapes:
         self._ndim = ndim
         self._shapes: dict[int, Floats] = {}
 
+    @staticmethod
+    def concerns(block: Block) -> bool:
+        """Whether a block has boxes to claim by."""
+        return bool(block.boxes) and block.growth is None and not block.exact
+
     def learn(self, blocks: Iterable[Block]) -> None:
         """Take the shapes from the exact objects of some blocks that lie whole in them."""
         guess = _ellipse((_SIDE,) * self._ndim)
@@ -48,7 +53,7 @@ class BoxShapes:
                 continue
             seeds, seed_class = np.where(block.held_out, 0, block.knowledge.seeds), block.knowledge.seed_class
             for seed, place in enumerate(ndimage.find_objects(seeds), 1):
-                if place is None or not _whole(place, seeds.shape):
+                if place is None or not _inside(place, seeds.shape):
                     continue
                 class_id = int(seed_class[seed])
                 shape = _resized((seeds[place] == seed).astype(np.float32), (_SIDE,) * self._ndim)
@@ -75,34 +80,30 @@ class BoxShapes:
         result = np.zeros((max((c for c, *_ in boxes), default=BACKGROUND), *shape), np.float32)
         result[BACKGROUND - 1] = 1
         for class_id, start, stop in sorted(boxes, key=lambda box: -float(np.prod(np.subtract(box[2], box[1])))):
-            size = [b - a for a, b in zip(start, stop, strict=True)]
-            at = tuple(slice(max(a, 0), min(b, n)) for a, b, n in zip(start, stop, shape, strict=True))
-            if min(size) < 1 or any(s.stop <= s.start for s in at):
+            box = region_of(start, stop)
+            at = intersection(box, whole(shape))
+            if at is None:
                 continue
             mean = self._shapes.get(class_id)
-            filled = _ellipse(size) if mean is None else _resized(mean, size)
-            mine = filled[tuple(slice(s.start - a, s.stop - a) for s, a in zip(at, start, strict=True))]
-            here = (slice(None), *at)
-            result[here] *= 1 - mine
+            filled = _ellipse(shape_of(box)) if mean is None else _resized(mean, shape_of(box))
+            mine = filled[shifted(at, start)]
+            result[(slice(None), *at)] *= 1 - mine
             result[class_id - 1][at] += mine
         return result
 
     def claim(self, block: Block) -> None:
         """Claim what the boxes of a block show; nothing where it has blobs, which grow by themselves."""
-        if not block.boxes or block.growth is not None or block.exact:
+        if not self.concerns(block):
             return
         said = self.probabilities(block.shape, block.boxes)
-        boxed = np.zeros(block.shape, bool)
-        for _, start, stop in block.boxes:
-            boxed[tuple(slice(max(a, 0), max(b, 0)) for a, b in zip(start, stop, strict=True))] = True
-        best = said.max(0)
+        best, boxed = said.max(0), said[BACKGROUND - 1] < 1  # no shape is 0 anywhere in its box
         held = boxed & (best >= _SURE) & ~block.knowledge.painted
         block.claim = np.where(held, said.argmax(0) + 1, 0).astype(np.uint8)
         block.claim_weight = np.where(held, 255 * (2 * best - 1), 0).astype(np.uint8)
         block.refresh()
 
 
-def _whole(place: tuple[slice, ...], shape: Sequence[int]) -> bool:
+def _inside(place: Region, shape: Sequence[int]) -> bool:
     """Whether an object lies away from the border, and is large enough."""
     return all(
         s.start > 0 and s.stop < n and s.stop - s.start >= _SMALLEST_PX for s, n in zip(place, shape, strict=True)
@@ -118,7 +119,5 @@ def _ellipse(shape: Sequence[int]) -> Floats:
 
 def _resized(values: Floats, shape: Sequence[int]) -> Floats:
     """Interpolate linearly between the middles of pixels."""
-    steps = [(np.arange(n) + 0.5) * m / n - 0.5 for n, m in zip(shape, values.shape, strict=True)]
-    at = np.meshgrid(*steps, indexing="ij")
-    resized: Floats = ndimage.map_coordinates(values, at, order=1, mode="nearest")
+    resized: Floats = resize(values, shape, order=1, mode="edge", anti_aliasing=False)
     return resized

@@ -71,7 +71,7 @@ class Grower:
         self.safe: int | None = None
         self.tau = config.tau
         self.trust = 1.0
-        self._shapes = BoxShapes(project.ndim)
+        self._shapes, self._shapes_stale = BoxShapes(project.ndim), False
 
     @property
     def blocks(self) -> list[Block]:
@@ -94,15 +94,15 @@ class Grower:
         """Claim what the edges say around blobs that have not grown yet, and what boxes show where there are none."""
         if not self._config.claim_weight:
             return
-        if any(block.exact for block in blocks):
-            self._shapes.learn(self._store.blocks)
-        for block in blocks:
-            if block.exact:
-                continue
-            if self._outline_weight:
-                claim_outline(block, self._outline_weight, everywhere=self._everywhere(block))
-            if self._config.box_shapes:
-                self._shapes.claim(block)
+        rough = [block for block in blocks if not block.exact]
+        self._shapes_stale |= len(rough) < len(blocks)
+        for block in rough if self._outline_weight else ():
+            claim_outline(block, self._outline_weight, everywhere=self._everywhere(block))
+        for block in rough if self._config.box_shapes else ():
+            if self._shapes_stale and self._shapes.concerns(block):  # exact objects are looked at for boxes only
+                self._shapes.learn(self._store.blocks)
+                self._shapes_stale = False
+            self._shapes.claim(block)
 
     def step(self, step: int, says: Says) -> None:
         """Take a round in one block if it is time for it."""
