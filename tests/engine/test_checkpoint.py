@@ -14,7 +14,7 @@ from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import ProjectError
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine import grower
-from napari_weakseg.engine.checkpoint import flat_optimizer, read_state, restore_optimizer, write_state
+from napari_weakseg.engine.checkpoint import read_state, write_state
 from napari_weakseg.engine.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]
@@ -213,20 +213,3 @@ def test_tensors_and_values_come_back(tmp_path: Path) -> None:
     assert state["x"] == [1, "two"]
     for name, tensor in tensors.items():
         torch.testing.assert_close(found[name], tensor)
-
-
-def test_an_optimiser_goes_on(tmp_path: Path) -> None:
-    def stepped(parameter: Tensor, optimizer: torch.optim.Optimizer, n: int) -> None:
-        for i in range(n):
-            parameter.grad = torch.sin(parameter.detach() + i)
-            optimizer.step()
-
-    one = torch.nn.Parameter(torch.arange(4.0))
-    first = torch.optim.AdamW([one], lr=0.1)
-    stepped(one, first, 3)
-    other = torch.nn.Parameter(one.detach().clone())
-    second = torch.optim.AdamW([other], lr=0.1)
-    restore_optimizer(second, {name: x.clone() for name, x in flat_optimizer(first).items()})
-    stepped(one, first, 3)
-    stepped(other, second, 3)
-    torch.testing.assert_close(one, other, rtol=0, atol=0)

@@ -14,12 +14,17 @@ from napari_weakseg.engine.sampling import Batch
 FULL = 0b1110
 
 
-def block(*sides: int, class_ids: tuple[int, ...] = (), exact: bool = False, depth: int | None = None) -> Block:
-    """Squares of some sides beside each other, of class 2 if nothing else is said; in 3-D in one slice only."""
-    seeds = np.zeros((max(sides) + 2, sum(sides) + 2 * len(sides)), np.int32)
+def block(
+    *sides: int, class_ids: tuple[int, ...] = (), exact: bool = False, depth: int | None = None, long: int = 1
+) -> Block:
+    """Squares of some sides beside each other, of class 2 if nothing else is said; in 3-D in one slice only.
+
+    `long`: strokes instead, so many times as long as thick.
+    """
+    seeds = np.zeros((long * max(sides) + 2, sum(sides) + 2 * len(sides)), np.int32)
     x = 1
     for i, side in enumerate(sides, 1):
-        seeds[1 : side + 1, x : x + side] = i
+        seeds[1 : long * side + 1, x : x + side] = i
         x += side + 2
     if depth is not None:
         volume = np.zeros((depth, *seeds.shape), np.int32)
@@ -42,7 +47,7 @@ def test_thick_blobs_are_seen_smaller(side: int, factor: int) -> None:
 
 
 def test_exact_objects_count_half() -> None:
-    assert factors_for([block(14, exact=True)], 2) == (1, 1)
+    assert factors_for([block(12, exact=True)], 2) == (1, 1)
     assert factors_for([block(20, exact=True)], 2) == (2, 2)
 
 
@@ -50,6 +55,18 @@ def test_the_finest_class_and_the_thinner_blobs_decide() -> None:
     assert factors_for([block(30, 30, 3, class_ids=(2, 2, 3))], 2) == (1, 1)
     assert factors_for([block(30, 30, 3, 3)], 2) == (1, 1)
     assert factors_for([block(30, 30, 30, 30, 30, 3)], 2) == (4, 4)
+
+
+def test_strokes_tell_nothing_for_they_are_as_thick_as_the_brush() -> None:
+    blobs, strokes = block(12, 12), block(3, 3, class_ids=(3, 3), long=8)
+    assert factors_for([strokes], 2) == (1, 1)
+    assert factors_for([blobs, strokes], 2) == (2, 2)
+    assert factors_for([blobs, block(3, 3, class_ids=(3, 3))], 2) == (1, 1)
+
+
+def test_an_exact_object_tells_its_thickness_however_long_it_is() -> None:
+    assert factors_for([block(20), block(6, class_ids=(3,), exact=True, long=5)], 2) == (1, 1)
+    assert factors_for([block(18, exact=True, long=5)], 2) == (2, 2)
 
 
 def test_nothing_painted_leaves_images_as_they_are() -> None:

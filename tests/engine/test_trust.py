@@ -75,11 +75,16 @@ def test_agreement_does_not_depend_on_size_and_is_unknown_without_a_gradient() -
     assert np.isnan(agreement(claims, torch.zeros(2))).all()
 
 
-def test_the_first_step_is_as_long_as_the_rate_and_only_those_asked_for_move() -> None:
-    weights = ClaimWeights(rate=0.1)
+def test_steps_are_long_at_first_and_only_those_asked_for_move() -> None:
+    weights = ClaimWeights(rate=0.01)
     at = weights.index([("a", 1), ("a", 2), ("b", 1), ("b", 2)])
-    weights.update(at[:3], np.array([0.3, -0.7, np.nan]))
-    np.testing.assert_allclose(weights.values, [0.6, 0.4, 0.5, 0.5], atol=1e-6)
+    for expected in ([0.56, 0.44, 0.5, 0.5], [0.59, 0.41, 0.5, 0.5]):
+        weights.update(at[:3], np.array([0.3, -0.7, np.nan]))
+        np.testing.assert_allclose(weights.values, expected, atol=1e-6)
+    for _ in range(20):
+        before = weights.values
+        weights.update(at[:1], np.array([0.3]))
+    assert weights.values[0] - before[0] == pytest.approx(0.01, abs=1e-6)
 
 
 @settings(max_examples=50, deadline=None)
@@ -107,8 +112,18 @@ def test_small_objects_have_the_weight_of_their_image() -> None:
     weights = ClaimWeights()
     at = weights.index([("image",), ("image", 1), ("image", 2)])
     weights._state[:, 0] = 0.2, 1.0, 1.0
+    weights._state[:, 3] = 7, 1, 9
     joined = weights.joined(at[1:], at[[0, 0]], np.array([200, 10]))
     np.testing.assert_allclose(joined, [(200 * 1 + 200 * 0.2) / 400, 0.2], rtol=1e-6)
+
+
+def test_an_object_counts_for_itself_the_more_often_it_was_seen() -> None:
+    weights = ClaimWeights()
+    at = weights.index([("image",), ("image", 1), ("image", 2)])
+    weights._state[:, 0] = 0.2, 1.0, 0.5
+    weights._state[:, 3] = 7, 3, 0
+    joined = weights.joined(at[1:], at[[0, 0]], np.array([200, 200]))
+    np.testing.assert_allclose(joined, [(3 * 200 * 1 + 200 * 0.2) / 800, 0.2], rtol=1e-6)
 
 
 def test_weights_come_back_from_json_and_go_on_alike() -> None:

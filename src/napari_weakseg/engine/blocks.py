@@ -111,7 +111,7 @@ class Block:
     allowed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     marked_at: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     _outlined: tuple[Knowledge, Outline | None] | None = None
-    _measured: tuple[Knowledge, dict[int, list[float]]] | None = None
+    _measured: tuple[Knowledge, dict[int, list[tuple[float, float]]]] | None = None
 
     @property
     def outline(self) -> Outline | None:
@@ -121,8 +121,8 @@ class Block:
         return self._outlined[1]
 
     @property
-    def thickness(self) -> dict[int, list[float]]:
-        """Thickness of the blobs or exact objects of each class; measured once for what is known now."""
+    def thickness(self) -> dict[int, list[tuple[float, float]]]:
+        """Thickness and slenderness of the blobs or exact objects of each class; measured once for what is known."""
         if self._measured is None or self._measured[0] is not self.knowledge:
             known = self.knowledge
             self._measured = known, blob_thickness(known.seeds, known.seed_class)
@@ -169,7 +169,8 @@ class Block:
 
 def by_class(labels: NDArray[np.integer]) -> dict[int, NDArray[np.int64]]:
     """Flat indices of the pixels of each class id; 0 is left out."""
-    return {int(c): np.flatnonzero(labels == c) for c in np.unique(labels) if c}
+    present = np.flatnonzero(np.bincount(labels.ravel()))
+    return {int(c): np.flatnonzero(labels == c) for c in present if c}
 
 
 def places(image: ProjectImage, ndim: int) -> Iterator[Place]:

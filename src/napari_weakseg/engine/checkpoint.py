@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from napari_weakseg.core.errors import ProjectError
 
-__all__ = ["flat_optimizer", "read_state", "restore_optimizer", "unreadable", "write_state"]
+__all__ = ["read_state", "unreadable", "write_state"]
 
 _TENSORS, _STATE = "state.safetensors", "state.json"
 
@@ -50,24 +49,3 @@ def unreadable(folder: Path, error: Exception) -> ProjectError:
         "Delete that folder and train again; the annotations are not touched.",
         details=f"{type(error).__name__}: {error}",
     )
-
-
-def flat_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Optimiser state as named tensors; step sizes are left out."""
-    state = optimizer.state_dict()
-    return {
-        f"optimizer.{index}.{name}": torch.as_tensor(value)
-        for index, entry in state["state"].items()
-        for name, value in entry.items()
-    }
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimiser the state that `flat_optimizer` gave."""
-    state = optimizer.state_dict()
-    entries: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimizer."):
-            _, index, name = key.split(".", 2)
-            entries.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": entries, "param_groups": state["param_groups"]})

@@ -15,16 +15,17 @@ __all__ = ["Factors", "downsampled", "factors_for", "shrunk", "stretched"]
 Factors = tuple[int, ...]
 """Pixels along each spatial axis that become one."""
 
-_THICK_PX = 8.0  # from which blobs are seen half as large; twice that, a quarter
-_LARGEST = 4
+_THICK_PX = {2: 7.0, 4: 16.0}  # from which blobs are seen so many times smaller
 _OF_EXACT = 0.5  # a blob is about half as thick as its object
+_STROKES = 3.0  # how slender the middle mark of a class is, from which they are strokes
 
 
 def factors_for(blocks: Iterable[Block], ndim: int, *, spacing: Sequence[float] | None = None) -> Factors:
     """Choose by the thickness of what was painted, which is never more than that of the objects.
 
-    The finest class decides, and of its blobs the thinner quarter: where scribbles are thin nothing is known of the
-    size of the objects, and they are seen as they are.
+    The finest class decides, and of its blobs the thinner quarter. A class that is marked by strokes is left out, for
+    a stroke is as thick as the brush, whatever the object is; where there are strokes only, images are seen as they
+    are.
 
     Parameters
     ----------
@@ -39,14 +40,18 @@ def factors_for(blocks: Iterable[Block], ndim: int, *, spacing: Sequence[float] 
     tuple of int, (ndim,)
     """
     found: dict[int, list[float]] = {}
+    painted: dict[int, list[tuple[float, float]]] = {}
     for block in blocks:
-        scale = _OF_EXACT if block.exact else 1.0
         for class_id, values in block.thickness.items():
-            found.setdefault(class_id, []).extend(scale * value for value in values)
+            if block.exact or class_id in block.annotated:
+                found.setdefault(class_id, []).extend(_OF_EXACT * thickness for thickness, _ in values)
+            else:
+                painted.setdefault(class_id, []).extend(values)
+    for class_id, values in painted.items():
+        if np.median([slender for _, slender in values]) < _STROKES:
+            found.setdefault(class_id, []).extend(thickness for thickness, _ in values)
     thin = min((float(np.percentile(values, 25)) for values in found.values()), default=0.0)
-    factor = 1
-    while factor < _LARGEST and thin >= _THICK_PX * factor:
-        factor *= 2
+    factor = max((f for f, thick in _THICK_PX.items() if thin >= thick), default=1)
     return tuple(max(1, round(factor / step)) for step in spacing or (1.0,) * ndim)
 
 

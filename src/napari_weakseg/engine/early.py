@@ -20,7 +20,7 @@ __all__ = ["EarlyForest"]
 
 _HALF = 38.0  # steps for each class until the forest counts half: to tell more classes apart takes more steps
 _LEAST = 0.03  # share from which it is left out
-_MANY_TIMES = 8  # as many blocks as it has learned from, for it to learn again
+_MANY_TIMES = 4  # as many blocks as it has learned from, for it to learn again
 _JUDGED_EVERY = 50  # steps between two looks at whether it still helps
 _JUDGES = 8  # windows that this is judged on
 _WINDOW_PX = {2: 256, 3: 48}  # their side, by the number of spatial axes

@@ -35,7 +35,8 @@ from napari_weakseg.engine.voice import Says
 __all__ = ["Grower"]
 
 _FROM = 60  # step from which blobs may grow
-_EVERY = 4  # steps between two growing blocks
+_EVERY = 4  # steps between two growing blocks, more after a large one:
+_PER_STEP = 40_000  # pixels that may grow for each step, so that learning keeps most of the time
 _GUARD_EVERY = 60  # steps between two looks at how precise growth is
 _BLOCKS = 48  # that grow during training
 _BLIND_ROUNDS, _BLIND_TAU = 2, 0.9
@@ -71,6 +72,7 @@ class Grower:
         self.safe: int | None = None
         self.tau = config.tau
         self.trust = 1.0
+        self._next = _FROM
         self._shapes, self._shapes_stale = BoxShapes(project.ndim), False
 
     @property
@@ -106,23 +108,28 @@ class Grower:
 
     def step(self, step: int, says: Says) -> None:
         """Take a round in one block if it is time for it."""
-        if self._config.growth == "off" or not self._config.rounds or step < _FROM or step % _EVERY:
+        if self._config.growth == "off" or not self._config.rounds or step < _FROM:
             return
         if step % _GUARD_EVERY == 0:
             self._guard(says)
+        if step < self._next:
+            return
         waiting = [
             block for block in self.blocks if block.growth is not None and block.growth.round < self._rounds(block)
         ]
         if waiting:
-            self._grow(min(waiting, key=lambda block: block.growth.round if block.growth else 0), says)
+            block = min(waiting, key=lambda block: block.growth.round if block.growth else 0)
+            self._grow(block, says)
+            self._next = step + max(_EVERY, block.allowed.size // _PER_STEP)
 
     def save(self) -> dict[str, Any]:
         """Give what growth has found out, as JSON."""
-        return {"safe_rounds": self.safe, "tau": self.tau, "outline_trust": self.trust}
+        return {"safe_rounds": self.safe, "tau": self.tau, "outline_trust": self.trust, "next": self._next}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what `save` gave."""
         self.safe, self.tau, self.trust = state["safe_rounds"], float(state["tau"]), float(state["outline_trust"])
+        self._next = int(state.get("next", _FROM))
 
     @property
     def _outline_weight(self) -> float:

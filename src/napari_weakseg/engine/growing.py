@@ -242,6 +242,8 @@ def _outlined(block: Block, *, everywhere: bool) -> NDArray[np.uint8] | None:
 
 def _around_held_out(flooded: NDArray[np.uint8], held_out: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Find the connected objects that hold a held-out mark."""
+    if not held_out.any():
+        return held_out
     parts, n = ndimage.label(flooded > BACKGROUND)
     spared = np.zeros(n + 1, bool)
     spared[parts[held_out]] = True

@@ -18,6 +18,9 @@ from napari_weakseg.engine.stopping import edge_strength, watershed_objects
 
 __all__ = ["Outline", "outline"]
 
+_SLOPE_PX = 8  # how far from its crest the slope of an edge is looked for
+_SHARP_PX = 2.1  # to which the slope of a sharp edge reaches, smoothed as it is by `edge_strength`
+
 
 @dataclass(frozen=True, slots=True)
 class Outline:
@@ -28,7 +31,8 @@ class Outline:
     objects : int32 array, (*S)
         Seed that each pixel falls to, 0 for the background.
     classes : uint8 array, (*S)
-        Class ids; 0 where two classes meet: the border itself is left open.
+        Class ids; 0 where two classes meet: the border itself is left open. So are the slopes of a blurred edge
+        between an object and the background: people draw the border anywhere there, mostly outside of the crest.
     """
 
     objects: NDArray[np.int32]
@@ -56,7 +60,20 @@ def outline(
     sure = knowledge.certain == BACKGROUND
     if not knowledge.seeds.any() or not sure.any():
         return None
-    objects = watershed_objects(edge_strength(pixels, sampling=sampling), knowledge.seeds, sure)
+    edges = edge_strength(pixels, sampling=sampling)
+    objects = watershed_objects(edges, knowledge.seeds, sure)
     classes = np.where(objects > 0, knowledge.seed_class[objects], np.uint8(BACKGROUND))
-    meet = ndimage.minimum_filter(classes, 3) != ndimage.maximum_filter(classes, 3)
-    return Outline(objects, np.where(meet, np.uint8(0), classes))
+    least = ndimage.minimum_filter(classes, 3)
+    meet = least != ndimage.maximum_filter(classes, 3)
+    blurred = _slopes(edges, meet & (least == BACKGROUND)) & ~meet
+    return Outline(objects, np.where(meet | blurred, np.uint8(0), classes))
+
+
+def _slopes(edges: NDArray[np.float32], border: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Find the slopes of those borders that are broader than a sharp edge would be."""
+    crest = ndimage.maximum_filter(np.where(border, edges, np.float32(0)), 2 * _SLOPE_PX + 1)
+    slope = (edges > crest / 2) & (crest > 0)
+    away = ndimage.distance_transform_edt(~border)
+    reaches = ndimage.maximum_filter(np.where(slope, away, 0), 5)
+    broad: NDArray[np.bool_] = slope & (reaches > _SHARP_PX)
+    return broad

@@ -33,6 +33,8 @@ class Rough:
         Connected object 1 … m of each claimed pixel, 0 = none.
     keys : tuple of Key
         Of the m objects.
+    classes : uint8 array, (m,)
+        Their class ids.
     pixels : int64 array, (m,)
     place : int32 array, (m + 1,)
         Of each object's weight, counted from 1; entry 0 is 0. Given by whoever keeps the weights.
@@ -41,6 +43,7 @@ class Rough:
     labels: NDArray[np.uint8]
     ids: NDArray[np.int32]
     keys: tuple[Key, ...]
+    classes: NDArray[np.uint8]
     pixels: NDArray[np.int64]
     place: NDArray[np.int32]
 
@@ -49,9 +52,9 @@ class Rough:
         return self.labels[region], self.place[self.ids[region]]
 
     @property
-    def parents(self) -> list[tuple[str, str]]:
-        """Image and trust of each object."""
-        return [key[:2] for key in self.keys]
+    def parents(self) -> list[tuple[str, str, int]]:
+        """Image, trust and class of each object: what it shares with others that may be as right or wrong."""
+        return [(*key[:2], int(class_id)) for key, class_id in zip(self.keys, self.classes, strict=True)]
 
 
 def rough_of(annotations: Annotations, place: "Place") -> Rough | None:
@@ -71,23 +74,28 @@ def rough_of(annotations: Annotations, place: "Place") -> Rough | None:
         return None
     ids = np.zeros(labels.shape, np.int32)
     keys: list[Key] = []
-    for part, trust, box in _parts(labels, kinds):
+    classes: list[int] = []
+    for part, trust, box, class_id in _parts(labels, kinds):
         keys.append(
             (place.image, trust, place.frame, _first(box, place.region), zlib.crc32(np.packbits(part).tobytes()))
         )
+        classes.append(class_id)
         ids[box][part] = len(keys)
     pixels = np.bincount(ids.ravel(), minlength=len(keys) + 1)[1:]
-    return Rough(labels, ids, tuple(keys), pixels, np.zeros(len(keys) + 1, np.int32))
+    places = np.zeros(len(keys) + 1, np.int32)
+    return Rough(labels, ids, tuple(keys), np.array(classes, np.uint8), pixels, places)
 
 
-def _parts(labels: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.bool_], Trust, Region]]:
-    """Find connected objects of one class and one kind: mask within a box, kind, box."""
+def _parts(
+    labels: NDArray[np.uint8], kinds: NDArray[np.uint8]
+) -> Iterator[tuple[NDArray[np.bool_], Trust, Region, int]]:
+    """Find connected objects of one class and one kind: mask within a box, kind, box, class id."""
     around = np.ones((3,) * labels.ndim, bool)
     for number, trust in enumerate(CLAIMS, 1):
         for class_id in np.unique(labels[kinds == number]):
             parts, _ = ndimage.label((labels == class_id) & (kinds == number), around)
             for i, box in enumerate(ndimage.find_objects(parts), 1):
-                yield parts[box] == i, trust, box
+                yield parts[box] == i, trust, box, int(class_id)
 
 
 def _first(box: Region, region: Region) -> tuple[int, ...]:

@@ -150,8 +150,8 @@ def largest_radius(
     return radius
 
 
-def blob_thickness(ids: Ids, classes: NDArray[np.uint8]) -> dict[int, list[float]]:
-    """Diameter of the largest disc that fits into each blob, by class id.
+def blob_thickness(ids: Ids, classes: NDArray[np.uint8]) -> dict[int, list[tuple[float, float]]]:
+    """Diameter of the largest disc that fits into each blob, and how slender the blob is, by class id.
 
     Parameters
     ----------
@@ -160,17 +160,18 @@ def blob_thickness(ids: Ids, classes: NDArray[np.uint8]) -> dict[int, list[float
 
     Returns
     -------
-    dict of int to list of float
-        Pixels. Of a blob in a volume its largest Y-X plane counts.
+    dict of int to list of (float, float)
+        Pixels, and the area in squares of so many pixels: 0.8 for a disc, much more for a stroke. Of a blob in a volume
+        its largest Y-X plane counts.
     """
-    found: dict[int, list[float]] = {}
+    found: dict[int, list[tuple[float, float]]] = {}
     for i, place in enumerate(ndimage.find_objects(ids), 1):
         if place is not None:
             mine = ids[place] == i
             planes = mine.reshape(-1, *mine.shape[-2:])
             largest = planes[planes.sum((1, 2)).argmax()]
-            depth = ndimage.distance_transform_edt(np.pad(largest, 1))
-            found.setdefault(int(classes[i]), []).append(2 * float(depth.max()))
+            thickness = 2 * float(ndimage.distance_transform_edt(np.pad(largest, 1)).max())
+            found.setdefault(int(classes[i]), []).append((thickness, float(largest.sum()) / thickness**2))
     return found
 
 

@@ -15,16 +15,11 @@ from napari_weakseg.core.errors import TrainingError
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.regions import Region, shape_of
 from napari_weakseg.engine import device as devices
+from napari_weakseg.engine.adam import AdamW
 from napari_weakseg.engine.augment import Geometry, apply_geometry, sample_geometry
 from napari_weakseg.engine.bags import Boxes
 from napari_weakseg.engine.blocks import Block
-from napari_weakseg.engine.checkpoint import (
-    flat_optimizer,
-    read_state,
-    restore_optimizer,
-    unreadable,
-    write_state,
-)
+from napari_weakseg.engine.checkpoint import read_state, unreadable, write_state
 from napari_weakseg.engine.downsampling import Factors, downsampled, factors_for
 from napari_weakseg.engine.early import EarlyForest
 from napari_weakseg.engine.evaluate import quality
@@ -190,7 +185,7 @@ class Trainer:
         """Make teacher and optimiser anew."""
         self._teacher = Teacher(student, decay=self._config.ema)
         self._sure = ClassThresholds(len(self._classes), tau=self._config.confidence)
-        self._optimizer = torch.optim.AdamW(student.parameters(), lr=self._config.learning_rate, weight_decay=1e-4)
+        self._optimizer = AdamW(student.parameters(), weight_decay=1e-4)
         self._speak()
 
     def _speak(self) -> None:
@@ -243,9 +238,6 @@ class Trainer:
         self._early.judge(self.steps, self._says_lately)
         batch = downsampled(self._sampler.draw(self._store.blocks), self._factors, self._rng)
         student.train()
-        rate = self._config.learning_rate * step_size(self.steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
         with devices.autocast(self._device, self._project.ndim):
             loss = self._loss(student, batch)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -253,8 +245,7 @@ class Trainer:
             if weights.grad is not None:
                 weights.grad.nan_to_num_(0.0, 0.0, 0.0)
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.step(self._config.learning_rate * step_size(self.steps))
         self._teacher.decay = min(self._config.ema, 1 - 5 / (5 + self.steps))
         self._teacher.update(student)
         self.steps += 1
@@ -501,7 +492,7 @@ class Trainer:
         student = self._network()
         tensors = {f"student.{k}": v for k, v in student.state_dict().items()}
         tensors |= {f"teacher.{k}": v for k, v in self._teacher.network.state_dict().items()}
-        tensors |= flat_optimizer(self._optimizer)
+        tensors |= self._optimizer.save()
         tensors["random"] = self._random.get_state()
         tensors["sure"] = self._sure.means
         tensors |= {f"seen.{i}": image for i, image in enumerate(self._voice.seen)}
@@ -535,7 +526,7 @@ class Trainer:
             weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             network.load_state_dict(weights, strict=same_heads)
         if same_heads:
-            restore_optimizer(self._optimizer, tensors)
+            self._optimizer.restore(tensors)
         self._random.set_state(tensors["random"])
         self._sure.means = tensors["sure"].to(self._device)
         self._rng.bit_generator.state = state["rng"]

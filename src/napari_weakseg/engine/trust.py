@@ -3,8 +3,9 @@
 The weights are learned from the agreement of gradients, after the dynamic instance indicator of Pan et al. [1]_: a
 claim whose gradient points where that of the exact marks points gains weight, one that points away loses it. As in the
 authors' code only the gradient of the last layer is looked at; it has a closed form, so no second backward pass is
-needed. One weight per object instead of one per image, the cosine in place of the dot product, and the way small
-objects lean on their image are our constructions.
+needed. One weight per object instead of one per image, the cosine in place of the dot product, what it is compared
+with (`trust_learning`), longer first steps for objects that are seen seldom, and the way small objects lean on their
+image are our constructions.
 
 References
 ----------
@@ -27,8 +28,9 @@ __all__ = ["ClaimWeights", "agreement", "balanced_weight", "last_layer_gradient"
 Key: TypeAlias = tuple[Hashable, ...]
 
 _BETAS, _EPS = (0.9, 0.999), 1e-8
+_FIRST = 6.0  # times the usual step that the first one is long, the second half of it and so on
 _FEWEST_PX = 50  # an object of fewer pixels has its parent's weight
-_PARENT_PX = 200  # pixels that the parent's weight stands for, when both are joined
+_PARENT_PX = 200  # pixels, counted at each look, that the parent's weight stands for when both are joined
 
 
 def last_layer_gradient(
@@ -92,20 +94,21 @@ def balanced_weight(labels: Tensor, classes: int) -> Tensor:
 
 
 def agreement(claims: Tensor, exact: Tensor) -> NDArray[np.float32]:
-    """Cosine between the gradient of each claim and that of the exact marks.
+    """Cosine between gradients of claims and of exact marks.
 
     Parameters
     ----------
-    claims : float Tensor, (G, D)
-    exact : float Tensor, (D,)
+    claims : float Tensor, (*G, D)
+    exact : float Tensor, (*G, D)
+        Broadcast against `claims`.
 
     Returns
     -------
-    float32 array, (G,)
+    float32 array, (*G,)
         nan where one of the two is zero.
     """
-    lengths = claims.norm(dim=1) * exact.norm()
-    cosine = (claims @ exact) / lengths
+    lengths = claims.norm(dim=-1) * exact.norm(dim=-1)
+    cosine = (claims * exact).sum(-1) / lengths
     found: NDArray[np.float32] = torch.where(lengths > 0, cosine, torch.nan).float().cpu().numpy()
     return found
 
@@ -118,7 +121,7 @@ class ClaimWeights:
     initial : float
         Of a new claim.
     rate : float
-        Step size; the first step of a weight is this long.
+        Step size; the first steps of a weight are longer.
     """
 
     def __init__(self, *, initial: float = 0.5, rate: float = 0.05) -> None:
@@ -154,7 +157,7 @@ class ClaimWeights:
         index : int64 array, (m,)
             Each place at most once.
         agreements : float array, (m,)
-            Between -1 and 1; nan leaves a weight as it is.
+            Above 0 where a claim agrees; nan leaves a weight as it is.
         """
         known = np.isfinite(agreements)
         at, gradient = index[known], -agreements[known].astype(float)
@@ -163,12 +166,13 @@ class ClaimWeights:
         first = _BETAS[0] * first + (1 - _BETAS[0]) * gradient
         second = _BETAS[1] * second + (1 - _BETAS[1]) * gradient**2
         step = (first / (1 - _BETAS[0] ** steps)) / (np.sqrt(second / (1 - _BETAS[1] ** steps)) + _EPS)
-        self._state[at] = np.stack([np.clip(weight - self._rate * step, 0, 1), first, second, steps], 1)
+        rate = self._rate * np.maximum(1, _FIRST / steps)
+        self._state[at] = np.stack([np.clip(weight - rate * step, 0, 1), first, second, steps], 1)
 
     def joined(
         self, index: NDArray[np.int64], parent: NDArray[np.int64], pixels: NDArray[np.integer[Any]]
     ) -> NDArray[np.float32]:
-        """Weight that counts for each object: its own, leaning on its image's the more the smaller it is.
+        """Weight that counts for each object: its own, leaning on its image's the more the less was seen of it.
 
         Parameters
         ----------
@@ -181,7 +185,7 @@ class ClaimWeights:
         -------
         float32 array, (m,)
         """
-        own = np.where(pixels >= _FEWEST_PX, pixels, 0)
+        own = np.where(pixels >= _FEWEST_PX, pixels, 0) * self._state[index, 3]
         values = self.values
         found: NDArray[np.float32] = (own * values[index] + _PARENT_PX * values[parent]) / (own + _PARENT_PX)
         return found.astype(np.float32)

@@ -1,8 +1,10 @@
 """Learns, while the network does, how far each object of a rough, imported or machine-made mask can be trusted.
 
-See `trust` for the rule and its source. The exact gradient is a running mean over the exact patches of the batches,
-each class counting alike; the authors of Pan et al. (arXiv:2203.05956) take it over the whole exact set, or from one
-batch.
+See `trust` for the rule and its source. The exact gradient is a running mean over the exact patches of the batches; the
+authors of Pan et al. (arXiv:2203.05956) take it over the whole exact set, or from one batch. Two things are ours. Each
+object is compared with exact marks of its own class: the sum over all classes is that of the class which is learned
+worst. And as nearly all gradients of a class agree a little, those of wrong masks too, for they share the mean of the
+features, an object is asked whether it agrees nearly as far as exact marks do with each other.
 """
 
 from collections.abc import Sequence
@@ -26,7 +28,8 @@ __all__ = ["TrustLearner"]
 
 _FROM = 60  # step from which weights move: before, gradients tell little
 _FEWEST_EXACT = 3  # exact blocks; with fewer of them the weights would fit these alone
-_KEPT = 0.9  # share of the old exact gradient that stays at each step
+_KEPT = 0.9  # share of the old exact gradient, and of what is usual, that stays at each step
+_OF_USUAL = 0.6  # of the agreement of exact marks, above which a claim gains weight
 
 
 class TrustLearner:
@@ -44,7 +47,8 @@ class TrustLearner:
         self._index: list[int] = []  # of each row: place of its weight, of its image's, and its pixels
         self._parent: list[int] = []
         self._pixels: list[int] = []
-        self._exact: Tensor | None = None
+        self._exact: Tensor | None = None  # gradient of the exact marks of each class, (K, D)
+        self._usual = np.zeros(0, np.float32)  # how far exact marks of a patch agree with it, (K,)
         self._table: Tensor | None = None
 
     def take_in(self, blocks: Sequence[Block]) -> None:
@@ -97,26 +101,28 @@ class TrustLearner:
             return
         self._see_exact(out, given)
         assert self._exact is not None
-        rows, gradients = _of_claims(out, given)
+        rows, classes, gradients = _of_claims(out, given)
         if not len(rows):
             return
         index, parent = np.array(self._index)[rows], np.array(self._parent)[rows]
-        self._weights.update(index, agreement(gradients, self._exact))
+        found = agreement(gradients, self._exact[classes - 1]) - _OF_USUAL * self._usual[classes - 1]
+        self._weights.update(index, found)
         parents, member = np.unique(parent, return_inverse=True)
-        together = gradients.new_zeros(len(parents), gradients.shape[1])
-        together.index_add_(0, torch.from_numpy(member).to(gradients.device), gradients)
-        self._weights.update(parents, agreement(together, self._exact))
+        pixels = np.where(np.isfinite(found), np.array(self._pixels)[rows], 0)
+        together = np.bincount(member, pixels * np.nan_to_num(found)) / np.bincount(member, pixels)
+        self._weights.update(parents, together)
         self._table = None
 
     def save(self) -> dict[str, Any]:
         """Give everything that cannot be made again, as JSON."""
-        exact = None if self._exact is None else [float(x) for x in self._exact]
-        return {"weights": self._weights.save(), "exact": exact}
+        exact = None if self._exact is None else self._exact.tolist()
+        return {"weights": self._weights.save(), "exact": exact, "usual": [float(x) for x in self._usual]}
 
     def restore(self, saved: dict[str, Any], blocks: Sequence[Block], device: torch.device) -> None:
         """Take back what `save` gave."""
         self._weights.restore(saved["weights"])
         self._exact = None if saved["exact"] is None else torch.tensor(saved["exact"], device=device)
+        self._usual = np.array(saved.get("usual", []), np.float32)
         self._rows, self._index, self._parent, self._pixels = {}, [], [], []
         self.take_in(blocks)
 
@@ -126,29 +132,43 @@ class TrustLearner:
         return self._weights.joined(np.array(self._index), np.array(self._parent), np.array(self._pixels))
 
     def _see_exact(self, out: Outputs, given: Given) -> None:
-        patches = slice(0, given.exact)
+        patches, classes = slice(0, given.exact), given.allowed.shape[1]
         allowed = given.allowed[patches]
         certain = allowed.sum(1) == 1
         labels = torch.where(certain, allowed.float().argmax(1) + 1, 0)
-        gradient = last_layer_gradient(
+        patch = torch.arange(given.exact, device=labels.device).view(-1, *[1] * (labels.ndim - 1))
+        gradients = last_layer_gradient(
             out.features[-1][patches],
             out.logits[patches].float().softmax(1),
             allowed.float(),
-            balanced_weight(labels, allowed.shape[1]),
-            torch.where(certain, 0, -1),
-            1,
-        )[0]
-        fits = self._exact is not None and self._exact.shape == gradient.shape
-        self._exact = self._exact.lerp(gradient, 1 - _KEPT) if fits and self._exact is not None else gradient
+            balanced_weight(labels, classes),
+            torch.where(certain, patch * classes + labels - 1, -1),
+            given.exact * classes,
+        ).view(given.exact, classes, -1)
+        together = gradients.sum(0)
+        if self._exact is None or self._exact.shape != together.shape:
+            self._exact, self._usual = together, np.zeros(classes, np.float32)
+            return
+        found = agreement(gradients, self._exact)
+        seen = np.isfinite(found)
+        mean = np.where(seen, found, 0).sum(0) / np.maximum(1, seen.sum(0))
+        before = np.where(self._usual == 0, mean, self._usual)
+        self._usual = np.where(seen.any(0), _KEPT * before + (1 - _KEPT) * mean, before).astype(np.float32)
+        there = together.abs().sum(1, keepdim=True) > 0
+        begun = self._exact.abs().sum(1, keepdim=True) > 0
+        moved = torch.where(begun, self._exact.lerp(together, 1 - _KEPT), together)
+        self._exact = torch.where(there, moved, self._exact)
 
 
-def _of_claims(out: Outputs, given: Given) -> tuple[NDArray[np.int64], Tensor]:
-    """Rows of the claims in a batch, and their gradients."""
-    target, mass = project(one_hot(given.fields["rough"], given.allowed.shape[1]), given.allowed)
-    places = torch.where((given.fields["rough"] > 0) & (mass > 0), given.fields["rough_id"].long(), 0)
+def _of_claims(out: Outputs, given: Given) -> tuple[NDArray[np.int64], NDArray[np.int64], Tensor]:
+    """Rows of the claims in a batch, their class ids and their gradients."""
+    labels = given.fields["rough"]
+    target, mass = project(one_hot(labels, given.allowed.shape[1]), given.allowed)
+    places = torch.where((labels > 0) & (mass > 0), given.fields["rough_id"].long(), 0)
     found, group = places.unique(return_inverse=True)  # type: ignore[no-untyped-call]
     some = int(found[0] == 0)  # pixels without a claim are the first group
     gradients = last_layer_gradient(
         out.features[-1], out.logits.float().softmax(1), target, torch.ones_like(mass), group - some, len(found) - some
     )
-    return (found[some:] - 1).cpu().numpy(), gradients
+    classes = torch.zeros_like(found).index_put_((group.flatten(),), labels.flatten().long())
+    return (found[some:] - 1).cpu().numpy(), classes[some:].cpu().numpy(), gradients
