@@ -465,6 +465,20 @@ def test_a_tag_that_is_known_or_cannot_be_given_is_not_asked_for() -> None:
         assert kind_for(speck, tags=tags) != "tag"
 
 
+def test_where_nothing_is_learned_from_presence_only_absence_settles_something() -> None:
+    p, entropy = np.full((2, 8, 8), 0.5, np.float32), np.ones((8, 8), np.float32)
+
+    def bits(present: float, tags_teach: bool) -> float | None:
+        presence = np.array([1, present], np.float32)
+        offers = mark_offers(p, entropy, presence=presence, tags_teach=tags_teach)
+        return next((offer.bits for offer in offers if offer.kind == "tag"), None)
+
+    assert bits(0.5, True) == pytest.approx(1)
+    assert bits(0.5, False) == pytest.approx(0.5)
+    assert bits(0.95, True) == pytest.approx(0.286, abs=0.01)
+    assert bits(0.99, False) is None  # hardly ever absent
+
+
 def test_only_classes_in_doubt_cost_time_for_a_tag() -> None:
     speck = np.zeros((96, 96))
     speck[:3, :3] = 0.5

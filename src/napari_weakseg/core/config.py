@@ -112,6 +112,11 @@ class TrainConfig(BaseModel):
     presence_dice: Literal["none", "soft", "log"] = "log"
     intensity: float = Field(default=0.2, ge=0, le=1)
 
+    @property
+    def learns_from_tags(self) -> bool:
+        """Whether some term learns from a class that is said to be present; that one is absent is always learned."""
+        return self.tag_weight > 0 or self.bag_weight > 0
+
     @classmethod
     def preset(cls, name: Preset, **settings: Any) -> Self:
         """Give settings that stand for a published method; see `docs/methods.md` for what they are faithful to.

@@ -44,16 +44,17 @@ class BoxShapes:
         return bool(block.boxes) and block.growth is None and not block.exact
 
     def learn(self, blocks: Iterable[Block]) -> None:
-        """Take the shapes from the exact objects of some blocks that lie whole in them."""
+        """Take the shapes from the exact objects of some blocks that lie whole in them and are not held out."""
         guess = _ellipse((_SIDE,) * self._ndim)
         sums: dict[int, Floats] = {}
         counts: dict[int, int] = {}
         for block in blocks:
             if not block.exact:
                 continue
-            seeds, seed_class = np.where(block.held_out, 0, block.knowledge.seeds), block.knowledge.seed_class
+            seeds, seed_class = block.knowledge.seeds, block.knowledge.seed_class
+            held_out = set(np.unique(seeds[block.held_out]))
             for seed, place in enumerate(ndimage.find_objects(seeds), 1):
-                if place is None or not _inside(place, seeds.shape):
+                if place is None or seed in held_out or not _inside(place, seeds.shape):
                     continue
                 class_id = int(seed_class[seed])
                 shape = _resized((seeds[place] == seed).astype(np.float32), (_SIDE,) * self._ndim)

@@ -7,7 +7,8 @@ of expected information gain; no paper has these formulas, and they compare mark
   its interior is one decision, worth the mean entropy there. Its rim holds more decisions, one for each patch of
   pixels, worth what the rim is more unsure than the interior. Thin regions, such as the outline of an object that is
   sure itself, are all rim.
-- A tag settles whether a class occurs: binary entropy of its presence.
+- A tag settles whether a class occurs: binary entropy of its presence. Where training learns nothing from a class that
+  is present, only the answer that it is absent counts.
 - A blob settles the interior of a region.
 - A box settles its extent: one decision of its rim for each object, times how well a box fits.
 - An exact mask settles interiors, rims, and what the network is sure of, which is one decision more.
@@ -100,7 +101,9 @@ class _Regions(NamedTuple):
     rest: float  # mean entropy of what belongs to no region
 
 
-def mark_offers(mean: Floats, entropy: Floats, *, presence: Floats | None) -> tuple[MarkOffer, ...]:
+def mark_offers(
+    mean: Floats, entropy: Floats, *, presence: Floats | None, tags_teach: bool = True
+) -> tuple[MarkOffer, ...]:
     """Weigh the kinds of mark for one image or a part of one.
 
     Parameters
@@ -111,6 +114,8 @@ def mark_offers(mean: Floats, entropy: Floats, *, presence: Floats | None) -> tu
         In bits, 0 where at most one class is allowed.
     presence : float32 array, (K,), optional
         Probability that each class occurs, 0 or 1 where it is known. None where no tag can be given.
+    tags_teach : bool
+        Whether training learns from a class that is said to be present.
 
     Returns
     -------
@@ -127,7 +132,8 @@ def mark_offers(mean: Floats, entropy: Floats, *, presence: Floats | None) -> tu
         offers.append(_offer("box", float(extent[boxed].sum()), int(found.objects[boxed].sum())))
     if everything > 0:
         offers.append(_offer("exact", everything, max(1, int(found.objects.sum()))))
-    bits = np.zeros(0) if presence is None else entropy_bits(np.stack([presence, 1 - presence]))
+    answers = np.zeros((1, 0), np.float32) if presence is None else np.stack([1 - presence, presence][: 1 + tags_teach])
+    bits = entropy_bits(answers)
     asked = bits >= _WORTH_BITS
     if asked.any():
         offers.append(_offer("tag", float(bits[asked].sum()), int(asked.sum())))

@@ -78,6 +78,7 @@ def measure(
     at: Place,
     features: Floats,
     tags: Mapping[int, bool] | None,
+    tags_teach: bool = True,
 ) -> Candidate:
     """Measure how unsure the network is about what a person has left open.
 
@@ -95,6 +96,8 @@ def measure(
     tags : mapping of int to bool, optional
         Class id → present or absent, as far as known. None where no tag can be given, since it would be about more than
         this place.
+    tags_teach : bool
+        Whether training learns from a class that is said to be present.
 
     References
     ----------
@@ -126,7 +129,7 @@ def measure(
         stratum=_stratum(mean, presence, tags or {}),
         known=1 - float(unsettled.mean()),
         annotated=bool((count == 1).any()),
-        offers=mark_offers(mean, entropy, presence=None if tags is None else presence),
+        offers=mark_offers(mean, entropy, presence=None if tags is None else presence, tags_teach=tags_teach),
     )
 
 

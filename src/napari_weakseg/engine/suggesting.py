@@ -21,7 +21,9 @@ _MOST = 128  # places that are looked at
 _PIXELS = 400_000  # of a place that are measured; of larger ones every second, third, …
 
 
-def candidates(project: Project, blocks: Sequence[Block], says: Says, seed: int) -> Iterator[Candidate]:
+def candidates(
+    project: Project, blocks: Sequence[Block], says: Says, seed: int, *, tags_teach: bool
+) -> Iterator[Candidate]:
     """Measure places of every image: those with marks and a few without, a random choice where there are many.
 
     Parameters
@@ -32,6 +34,8 @@ def candidates(project: Project, blocks: Sequence[Block], says: Says, seed: int)
     says : callable
     seed : int
         Draws the places.
+    tags_teach : bool
+        Whether training learns from a class that is said to be present.
     """
     known = {key_of(block.place): block for block in blocks}
     images = [image for image in project.images.values() if not image.missing]
@@ -48,4 +52,5 @@ def candidates(project: Project, blocks: Sequence[Block], says: Says, seed: int)
             at=Place(place.image, place.frame, place.region),
             features=features,
             tags=block.tags if block.whole else None,
+            tags_teach=tags_teach,
         )

@@ -222,8 +222,7 @@ class Trainer:
         patch = padded_size(wanted, [multiple * f for f in self._factors])
         config = self._config
         teaches = config.consistency_weight > 0 or config.second != "off"
-        tags = config.tag_weight > 0 or config.bag_weight > 0
-        return Sampler(patch, self._batch, self._rng, unmarked=teaches, tagged=tags)
+        return Sampler(patch, self._batch, self._rng, unmarked=teaches, tagged=config.learns_from_tags)
 
     # -- learning --------------------------------------------------------------------------------------------
 
@@ -385,7 +384,14 @@ class Trainer:
         """Choose what to annotate next, image by image; nothing has to be prepared."""
         self._network()
         found = []
-        for candidate in candidates(self._project, self._store.blocks, self._says_from_all_sides, self._seed):
+        looked_at = candidates(
+            self._project,
+            self._store.blocks,
+            self._says_from_all_sides,
+            self._seed,
+            tags_teach=self._config.learns_from_tags,
+        )
+        for candidate in looked_at:
             found.append(candidate)
             yield f"Looking at “{candidate.image}”"
         rng = np.random.default_rng([self._seed, self.steps])
