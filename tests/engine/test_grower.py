@@ -189,3 +189,29 @@ def test_exact_marks_show_how_boldly_growth_may_go(make_project: MakeProject) ->
     assert rough.growth is not None
     marked = truth & ~(np.mgrid[:SIDE, :SIDE].min(0) >= 32)
     assert ((rough.growth.ids > 0) == marked).all()
+
+
+def test_blurred_borders_are_left_open_once_exact_masks_can_tell(make_project: MakeProject) -> None:
+    """Until then they are claimed at the crest of the edge."""
+    truth = discs()
+    blurred = ndimage.gaussian_filter(truth.astype(np.float32), 2.5)
+    claimed = []
+    for exact in (False, True):
+        project = make_project()
+        rough = np.where(ndimage.binary_erosion(truth, iterations=5), 2, 0).astype(np.uint8)
+        rough[31:33] = 1
+        project.add_image(blurred, name="rough", axes="YX").paint(rough)
+        if exact:
+            image = project.add_image(blurred, name="exact", axes="YX")
+            image.paint(np.where(truth, 2, 1).astype(np.uint8))
+            image.coverage(None, "exact")
+        store = BlockStore(project, np.random.default_rng(0))
+        deque(store.scan(), maxlen=0)
+        while store.read_one() is not None:
+            pass
+        Grower(project, TrainConfig(), store, np.random.default_rng(0)).claim_shapes(store.blocks)
+        (block,) = store.find("rough", ())
+        assert block.outline is not None
+        assert (block.claim[block.outline.slopes] > 0).any() != exact
+        claimed.append(int((block.claim > 0).sum()))
+    assert 0 < claimed[1] < claimed[0]

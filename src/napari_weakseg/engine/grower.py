@@ -99,7 +99,7 @@ class Grower:
         rough = [block for block in blocks if not block.exact]
         self._shapes_stale |= len(rough) < len(blocks)
         for block in rough if self._outline_weight else ():
-            claim_outline(block, self._outline_weight, everywhere=self._everywhere(block))
+            claim_outline(block, self._outline_weight, everywhere=self._everywhere(block), slopes=self._slopes)
         for block in rough if self._config.box_shapes else ():
             if self._shapes_stale and self._shapes.concerns(block):  # exact objects are looked at for boxes only
                 self._shapes.learn(self._store.blocks)
@@ -134,6 +134,11 @@ class Grower:
     @property
     def _outline_weight(self) -> float:
         return self._config.outline_weight * self.trust
+
+    @property
+    def _slopes(self) -> bool:
+        """Whether blurred borders are taken to lie at the crest of the edge: where no exact mask tells."""
+        return not any(block.exact for block in self._store.blocks)
 
     def _everywhere(self, block: Block) -> bool:
         image = self._project.images.get(block.place.image)
@@ -192,4 +197,5 @@ class Grower:
             probabilities,
             everywhere=self._everywhere(block),
             outline_weight=self._outline_weight,
+            slopes=self._slopes,
         )

@@ -111,12 +111,13 @@ def take_claims(
     *,
     everywhere: bool,
     outline_weight: float = 0.0,
+    slopes: bool = True,
 ) -> None:
     """Turn what has grown into claims: grown pixels, and background around them.
 
     Trust is the probability at the time; background is claimed only where the network is sure and no grown object is
-    near (if every object is marked), or where the edges say so (with `outline_weight`). What has grown from held-out
-    blobs is not claimed.
+    near (if every object is marked), or where the edges say so (with `outline_weight`; `slopes` as for
+    `claim_outline`). What has grown from held-out blobs is not claimed.
     """
     assert block.growth is not None
     growth = block.growth
@@ -133,7 +134,7 @@ def take_claims(
         bare = background_claim(probabilities, growth.ids, background=BACKGROUND) & (claim == 0)
         claim[bare] = BACKGROUND
         weight[bare] = probabilities[BACKGROUND - 1][bare]
-    outlined = _outlined(block, everywhere=everywhere) if outline_weight else None
+    outlined = _outlined(block, everywhere=everywhere, slopes=slopes) if outline_weight else None
     if outlined is not None:  # what the edges say stays claimed, as far as the network does not object
         open_ = (claim == 0) & (outlined > 0) & ~block.knowledge.painted & ~_around_held_out(outlined, block.held_out)
         claim[open_] = outlined[open_]
@@ -153,15 +154,16 @@ def everything_marked(block: Block, annotations: Annotations, classes: ClassTabl
     return not block.exact and all(annotations.coverage_of(c) == "all objects" for c in others)
 
 
-def claim_outline(block: Block, weight: float, *, everywhere: bool) -> None:
+def claim_outline(block: Block, weight: float, *, everywhere: bool, slopes: bool = True) -> None:
     """Claim what the edges of the image say about the outlines of objects that have not grown yet.
 
     `everywhere`: every object is marked, so that what belongs to none is background; else this is claimed close to the
-    marked objects only.
+    marked objects only. `slopes`: blurred borders lie at the crest of the edge, for want of anything better; else they
+    are left open, for exact masks to tell where such borders are drawn.
     """
     if block.growth is None or block.growth.round:
         return
-    found = _outlined(block, everywhere=everywhere)
+    found = _outlined(block, everywhere=everywhere, slopes=slopes)
     if found is not None:
         spared = _around_held_out(found, block.held_out)
         block.claim = np.where(block.knowledge.painted | spared, np.uint8(0), found)
@@ -231,13 +233,14 @@ def outline_accuracy(block: Block, rng: np.random.Generator) -> float:
     return float((found == truth)[open_].mean()) if open_.any() else float("nan")
 
 
-def _outlined(block: Block, *, everywhere: bool) -> NDArray[np.uint8] | None:
+def _outlined(block: Block, *, everywhere: bool, slopes: bool = True) -> NDArray[np.uint8] | None:
     """Class ids that the edges give, 0 where they say nothing; None without blobs or background."""
-    if block.outline is None or everywhere:
-        return None if block.outline is None else block.outline.classes
-    objects = block.outline.objects
-    around = ndimage.distance_transform_edt(objects == 0) <= _RING_PX
-    return np.where(around, block.outline.classes, np.uint8(0))
+    if (found := block.outline) is None:
+        return None
+    said = np.ones(block.shape, bool) if slopes else ~found.slopes
+    if not everywhere:
+        said &= ndimage.distance_transform_edt(found.objects == 0) <= _RING_PX
+    return np.where(said, found.classes, np.uint8(0))
 
 
 def _around_held_out(flooded: NDArray[np.uint8], held_out: NDArray[np.bool_]) -> NDArray[np.bool_]:

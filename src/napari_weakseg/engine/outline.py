@@ -31,12 +31,15 @@ class Outline:
     objects : int32 array, (*S)
         Seed that each pixel falls to, 0 for the background.
     classes : uint8 array, (*S)
-        Class ids; 0 where two classes meet: the border itself is left open. So are the slopes of a blurred edge
-        between an object and the background: people draw the border anywhere there, mostly outside of the crest.
+        Class ids; 0 where two classes meet: the border itself is left open.
+    slopes : bool array, (*S)
+        Pixels on the slopes of a blurred edge between an object and the background: people draw the border anywhere
+        there, mostly outside of the crest.
     """
 
     objects: NDArray[np.int32]
     classes: NDArray[np.uint8]
+    slopes: NDArray[np.bool_]
 
 
 def outline(
@@ -65,8 +68,7 @@ def outline(
     classes = np.where(objects > 0, knowledge.seed_class[objects], np.uint8(BACKGROUND))
     least = ndimage.minimum_filter(classes, 3)
     meet = least != ndimage.maximum_filter(classes, 3)
-    blurred = _slopes(edges, meet & (least == BACKGROUND)) & ~meet
-    return Outline(objects, np.where(meet | blurred, np.uint8(0), classes))
+    return Outline(objects, np.where(meet, np.uint8(0), classes), _slopes(edges, meet & (least == BACKGROUND)))
 
 
 def _slopes(edges: NDArray[np.float32], border: NDArray[np.bool_]) -> NDArray[np.bool_]:
