@@ -289,6 +289,7 @@ def predict(
         Path | None, typer.Option(help="Folder for the label images; predictions/ of the project if left out.")
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write class probabilities too.")] = False,
+    objects: Annotated[bool, typer.Option("--objects", help="Write the ids of single objects too.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -302,7 +303,7 @@ def predict(
             with member(opened, job) as name:
                 bar.update(task, description=f"Predicting “{name}”")
                 path = folder / f"{name}.tif"
-                predict_to_file(session, name, path, probabilities)
+                predict_to_file(session, name, path, probabilities=probabilities, objects=objects)
                 written[name] = str(path)
             bar.advance(task)
     _print(written, as_json, "\n".join(written.values()))

@@ -117,9 +117,12 @@ def write_image(path: Path, values: NDArray[Any], axes: str, image: ProjectImage
     return path
 
 
-def predict_to_file(session: Session, name: str, path: Path, probabilities: bool) -> None:
-    """Predict an image and write its label image, and its probabilities where wanted."""
+def predict_to_file(session: Session, name: str, path: Path, *, probabilities: bool, objects: bool) -> None:
+    """Predict an image and write its label image, and its probabilities and the ids of its objects where wanted."""
     image = session.project.images[name]
+    if objects:
+        ids = session.predict(name, objects=True)
+        write_image(path.with_name(f"{path.stem}_objects.tif"), ids, image.label_axes, image)
     if not probabilities:
         write_image(path, without_background(np.asarray(session.predict(name), int)), image.label_axes, image)
         return

@@ -62,6 +62,7 @@ CLOSE_TIMEOUT_S = 20.0
 _WAIT_S = 0.1  # short enough that Ctrl-C is noticed at once on every system
 _Met = Predicted | Grown | Suggested | Reviewed
 _Answer = _Met | Refused
+_Block = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.int32]
 
 if TYPE_CHECKING:
     from napari_weakseg.engine.queries import Query, Suggestion
@@ -235,9 +236,12 @@ class Session:
         name: str,
         *,
         probabilities: bool = False,
+        objects: bool = False,
+        split: float | None = None,
+        min_px: int | None = None,
         frame: Frame | None = None,
         region: Region | None = None,
-    ) -> NDArray[np.uint8] | NDArray[np.float32]:
+    ) -> _Block:
         """Predict an image and wait for the result.
 
         Parameters
@@ -245,6 +249,12 @@ class Session:
         name : str
         probabilities : bool
             Class probabilities in place of class ids.
+        objects : bool
+            Ids of the objects of all classes but the background in place of class ids.
+        split : float, optional
+            How readily touching objects are told apart, 0 (never) to 1 (at any waist).
+        min_px : int, optional
+            Smaller objects are left out; what the marks tell where not given.
         frame : tuple of int, optional
             One frame only; every frame where not given.
         region : tuple of slice, optional
@@ -252,8 +262,9 @@ class Session:
 
         Returns
         -------
-        uint8 (*S) or float32 (K, *S)
-            Class ids, or probabilities; the frame axes before the spatial ones where no frame is given.
+        uint8 (*S), float32 (K, *S) or int32 (*S)
+            Class ids, probabilities, or object ids from 1, each once in the image, and 0 for the background; the frame
+            axes before the spatial ones where no frame is given.
 
         Raises
         ------
@@ -263,19 +274,23 @@ class Session:
             No image of that name.
         """
         image = self._image(name)
-        blocks: list[NDArray[np.uint8] | NDArray[np.float32]] = []
-        frames = image.frames() if frame is None else [tuple(frame)]
-        for index in frames:
-            answer = self._ask(Predict(next(self._ids), name, index, region, probabilities))
+        blocks: list[_Block] = []
+        count = 0
+        for index in image.frames() if frame is None else [tuple(frame)]:
+            answer = self._ask(Predict(next(self._ids), name, index, region, probabilities and not objects, objects))
             assert isinstance(answer, Predicted)
-            block = answer.labels if answer.probabilities is None else answer.probabilities
-            blocks.append(block)
-        return _stack(blocks, image, probabilities) if frame is None else blocks[0]
+            if answer.fragments is not None:
+                found = answer.fragments.objects(split=split, min_px=min_px)
+                blocks.append(np.where(found > 0, found + count, 0).astype(np.int32))
+                count += int(found.max(initial=0))
+            else:
+                blocks.append(answer.labels if answer.probabilities is None else answer.probabilities)
+        return _stack(blocks, image, probabilities and not objects) if frame is None else blocks[0]
 
     def grown(self, name: str, *, frame: Frame | None = None) -> NDArray[np.uint8]:
         """Tell where the blobs of an image have grown to: class ids, uint8 (*S), 0 elsewhere."""
         image = self._image(name)
-        blocks: list[NDArray[np.uint8] | NDArray[np.float32]] = []
+        blocks: list[_Block] = []
         for index in image.frames() if frame is None else [tuple(frame)]:
             answer = self._ask(Grow(next(self._ids), name, index))
             assert isinstance(answer, Grown)
@@ -456,9 +471,7 @@ def _broken_off(failure: Failed | None) -> TrainingError:
     return TrainingError(failure.problem, failure.remedy, failure.details)
 
 
-def _stack(
-    blocks: list[NDArray[np.uint8] | NDArray[np.float32]], image: ProjectImage, channels: bool
-) -> NDArray[np.uint8] | NDArray[np.float32]:
+def _stack(blocks: list[_Block], image: ProjectImage, channels: bool) -> _Block:
     """Put the frames of an image, in order, back into one array."""
     spatial = blocks[0].ndim - channels
     frame_shape = tuple(image.label_shape)[: len(image.label_shape) - spatial]
@@ -466,7 +479,7 @@ def _stack(
         return blocks[0]
     whole = np.stack(blocks, axis=1 if channels else 0)
     head = blocks[0].shape[:1] if channels else ()
-    shaped: NDArray[np.uint8] | NDArray[np.float32] = whole.reshape((*head, *frame_shape, *blocks[0].shape[channels:]))
+    shaped: _Block = whole.reshape((*head, *frame_shape, *blocks[0].shape[channels:]))
     return shaped
 
 

@@ -15,6 +15,7 @@ from napari_weakseg.core.errors import TrainingError
 from napari_weakseg.engine.checkpoints import Checkpoints
 from napari_weakseg.engine.mailbox import Mailbox
 from napari_weakseg.engine.messages import Command, Event, Finished, Phase, StateChanged
+from napari_weakseg.engine.objects import Fragments, fragments_of
 from napari_weakseg.engine.progress import MarkCount
 from napari_weakseg.engine.protocol import ClaimTrust, Report, Tile
 from napari_weakseg.engine.queries import Suggestion
@@ -102,6 +103,16 @@ class FakeTrainer:
     def claims(self) -> list[ClaimTrust]:
         self._do("claims")
         return [ClaimTrust("a", "rough", (), (2, 3), 40, 0.25)]
+
+    def fragments(
+        self,
+        image: str,
+        frame: tuple[int, ...],
+        start: tuple[int, ...],
+        labels: NDArray[np.uint8],
+        certainty: NDArray[np.float32],
+    ) -> Fragments:
+        return fragments_of(labels, certainty=certainty)
 
     def grown(self, image: str, frame: tuple[int, ...]) -> NDArray[np.uint8]:
         self._do("grown", image)

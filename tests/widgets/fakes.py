@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_weakseg.core.errors import TrainingError
 from napari_weakseg.core.project import Project
+from napari_weakseg.engine.objects import Fragments, fragments_of
 from napari_weakseg.engine.protocol import ClaimTrust, Report, Tile
 from napari_weakseg.engine.queries import Suggestion
 
@@ -96,6 +97,16 @@ class FakeTrainer:
             for name, image in self.project.images.items()
             for trust in image.annotations.claims
         ]
+
+    def fragments(
+        self,
+        image: str,
+        frame: tuple[int, ...],
+        start: tuple[int, ...],
+        labels: NDArray[np.uint8],
+        certainty: NDArray[np.float32],
+    ) -> Fragments:
+        return fragments_of(labels, certainty=certainty)
 
     def grown(self, image: str, frame: tuple[int, ...]) -> NDArray[np.uint8]:
         from scipy import ndimage

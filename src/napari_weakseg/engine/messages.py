@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from napari_weakseg.engine.objects import Fragments
     from napari_weakseg.engine.protocol import ClaimTrust
     from napari_weakseg.engine.queries import Query, Suggestion
 
@@ -127,6 +128,7 @@ class Predict:
     frame: Frame = ()
     region: Region | None = None
     probabilities: bool = False
+    objects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,8 @@ class Predicted:
         Class ids.
     probabilities : float32 (K, *S) or None
         Where asked for.
+    fragments : Fragments or None
+        What objects are made of, where they were asked for.
     """
 
     request_id: int
@@ -232,6 +236,7 @@ class Predicted:
     start: tuple[int, ...]
     labels: NDArray[np.uint8]
     probabilities: NDArray[np.float32] | None = None
+    fragments: "Fragments | None" = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

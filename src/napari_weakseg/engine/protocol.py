@@ -42,6 +42,7 @@ class Report:
 
 if TYPE_CHECKING:
     from napari_weakseg.core.annotations import Trust
+    from napari_weakseg.engine.objects import Fragments
     from napari_weakseg.engine.queries import Query, Suggestion
 
 
@@ -119,6 +120,16 @@ class TrainerProtocol(Protocol):
         self, image: str, frame: tuple[int, ...], region: Region | None = None, *, first: Region | None = None
     ) -> Iterator[Tile]:
         """Predict a frame tile by tile, each pixel once; tiles that touch `first` come first."""
+
+    def fragments(
+        self,
+        image: str,
+        frame: tuple[int, ...],
+        start: tuple[int, ...],
+        labels: NDArray[np.uint8],
+        certainty: NDArray[np.float32],
+    ) -> "Fragments":
+        """Cut a prediction that begins at `start` into fragments of objects."""
 
     def grown(self, image: str, frame: tuple[int, ...]) -> NDArray[np.uint8]:
         """Tell where the blobs of a frame have grown to: class ids (*S), 0 elsewhere."""

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,12 +129,18 @@ class Showing:
         ids: list[NDArray[np.uint8]] = []
         for tile in trainer.predict(request.image, request.frame, request.region, first=first):
             ids.append(class_ids(tile.probabilities))
-            tiles.append(tile if request.probabilities else Tile(tile.start, tile.stop, np.empty(0)))
+            tiles.append(Tile(tile.start, tile.stop, _kept(tile.probabilities, request)))
             self._post(Preview(request.image, request.frame, tile.start, ids[-1]))
             self._inbox.read()
             if self._inbox.interrupted:
                 raise _Interrupted
-        return _assembled(request, tiles, ids)
+        answer = _assembled(request, tiles, ids)
+        if not request.objects:
+            return answer
+        self._say(f"Telling the objects of “{request.image}” apart.")
+        certainty = _joined(tiles, [tile.probabilities.max(0) for tile in tiles], np.float32)
+        found = trainer.fragments(request.image, request.frame, answer.start, answer.labels, certainty)
+        return replace(answer, fragments=found)
 
     # --------------------------------------------------------- live previews
 
@@ -191,17 +198,30 @@ class Showing:
         self._say(f"“{view.image}” cannot be shown: {explain(error).problem}")
 
 
+def _kept(probabilities: NDArray[Any], request: Predict) -> NDArray[Any]:
+    """Keep what a request needs of a tile beside its classes: all, that of the likeliest class, or nothing."""
+    if request.probabilities:
+        return probabilities
+    return probabilities.max(0, keepdims=True) if request.objects else probabilities[:0]
+
+
 def _assembled(request: Predict, tiles: list[Tile], ids: list[NDArray[np.uint8]]) -> Predicted:
     """Put the tiles of a request together."""
-    origin = tuple(min(axis) for axis in zip(*(tile.start for tile in tiles), strict=True))
-    end = tuple(max(axis) for axis in zip(*(tile.stop for tile in tiles), strict=True))
-    shape = tuple(b - a for a, b in zip(origin, end, strict=True))
-    labels = np.zeros(shape, np.uint8)
-    n_classes = len(tiles[0].probabilities) if request.probabilities else 0
-    probabilities = np.zeros((n_classes, *shape), np.float32) if request.probabilities else None
-    for tile, block in zip(tiles, ids, strict=True):
-        place = tuple(slice(a - o, b - o) for a, b, o in zip(tile.start, tile.stop, origin, strict=True))
-        labels[place] = block
-        if probabilities is not None:
-            probabilities[(slice(None), *place)] = tile.probabilities
-    return Predicted(request.request_id, request.image, request.frame, origin, labels, probabilities)
+    start = tuple(min(axis) for axis in zip(*(tile.start for tile in tiles), strict=True))
+    labels = _joined(tiles, ids, np.uint8)
+    probabilities = None
+    if request.probabilities:
+        probabilities = _joined(tiles, [tile.probabilities for tile in tiles], np.float32)
+    return Predicted(request.request_id, request.image, request.frame, start, labels, probabilities)
+
+
+def _joined(tiles: list[Tile], parts: list[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
+    """One array of the parts that belong to tiles; axes before the spatial ones are kept."""
+    start = tuple(min(axis) for axis in zip(*(tile.start for tile in tiles), strict=True))
+    stop = tuple(max(axis) for axis in zip(*(tile.stop for tile in tiles), strict=True))
+    before = parts[0].shape[: parts[0].ndim - len(start)]
+    joined = np.zeros((*before, *(b - a for a, b in zip(start, stop, strict=True))), dtype)
+    for tile, part in zip(tiles, parts, strict=True):
+        at = [slice(a - o, b - o) for a, b, o in zip(tile.start, tile.stop, start, strict=True)]
+        joined[(slice(None),) * len(before) + tuple(at)] = part
+    return joined

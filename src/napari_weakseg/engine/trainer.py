@@ -24,6 +24,7 @@ from napari_weakseg.engine.downsampling import Factors, downsampled, factors_for
 from napari_weakseg.engine.early import EarlyForest
 from napari_weakseg.engine.evaluate import quality
 from napari_weakseg.engine.failures import is_out_of_memory
+from napari_weakseg.engine.finding import find_fragments
 from napari_weakseg.engine.grower import Grower
 from napari_weakseg.engine.growing import median_round
 from napari_weakseg.engine.intensity import apply_intensity, sample_intensity
@@ -31,6 +32,7 @@ from napari_weakseg.engine.losses import decode
 from napari_weakseg.engine.mixing import cut_windows, mixed
 from napari_weakseg.engine.networks import Head, UNet, padded_size, with_classes
 from napari_weakseg.engine.objective import Given, Mix, objective
+from napari_weakseg.engine.objects import Fragments
 from napari_weakseg.engine.predict import predict_tiles
 from napari_weakseg.engine.protocol import ClaimTrust, Report, Tile
 from napari_weakseg.engine.queries import Query, Suggestion, suggest
@@ -369,6 +371,17 @@ class Trainer:
             region=region,
             first=first,
         )
+
+    def fragments(
+        self,
+        image: str,
+        frame: tuple[int, ...],
+        start: tuple[int, ...],
+        labels: NDArray[np.uint8],
+        certainty: NDArray[np.float32],
+    ) -> Fragments:
+        """Cut a prediction into fragments of objects."""
+        return find_fragments(self._project.images[image], self._store.blocks, frame, start, labels, certainty)
 
     def grown(self, image: str, frame: tuple[int, ...]) -> NDArray[np.uint8]:
         """Tell where the blobs of a frame have grown to."""
