@@ -332,8 +332,12 @@ class Session:
         assert isinstance(answer, Reviewed)
         return list(answer.claims)
 
-    def request_prediction(self, name: str, *, frame: Frame = (), probabilities: bool = False) -> int:
+    def request_prediction(
+        self, name: str, *, frame: Frame = (), probabilities: bool = False, objects: bool = False
+    ) -> int:
         """Predict in the background: `preview` brings the tiles, `predicted` or `refused` the end.
+
+        With `objects` what is predicted carries fragments, see `napari_weakseg.engine.objects.Fragments`.
 
         Returns
         -------
@@ -341,7 +345,7 @@ class Session:
             The request id that `predicted` or `refused` carries.
         """
         request_id = next(self._ids)
-        self._runner.send(Predict(request_id, name, tuple(frame), None, probabilities))
+        self._runner.send(Predict(request_id, name, tuple(frame), None, probabilities, objects))
         return request_id
 
     def request_suggestions(self, n: int = 5, *, query: "Query" = "mixture") -> int:

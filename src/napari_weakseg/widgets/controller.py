@@ -16,6 +16,7 @@ from napari_weakseg.widgets.engine_link import EngineLink
 from napari_weakseg.widgets.guidance import Guidance
 from napari_weakseg.widgets.keys import Shortcuts
 from napari_weakseg.widgets.marking import Marking
+from napari_weakseg.widgets.object_finding import ObjectFinding
 from napari_weakseg.widgets.projects import Projects
 from napari_weakseg.widgets.theme import theme_colors
 from napari_weakseg.widgets.workbench import Workbench, stop_timer, two_classes_marked
@@ -66,6 +67,7 @@ class Controller(QObject):
         self.accepting = Accepting(viewer, panel.accept_box, lambda: self.bench.current, self)
         self.projects = Projects(self.bench, panel, self)
         self.guidance = Guidance(self.bench, self.link, panel.next_box, panel.claims_box, self)
+        self.finding = ObjectFinding(self.bench, self.link, panel.objects_box, self)
         self.keys = Shortcuts(viewer, self._key_actions())
         application = QCoreApplication.instance()
         self._quitting = application.aboutToQuit if application is not None else None
@@ -119,6 +121,7 @@ class Controller(QObject):
             "Shift-A": lambda _: self.accepting.accept_grown(),
             "N": lambda _: self.projects.go_next(),
             "Shift-N": lambda _: self.guide(),
+            "O": lambda _: self.find_objects(),
             "H": self._hold_to_hide,
         }
 
@@ -150,6 +153,11 @@ class Controller(QObject):
         if Action.SUGGEST in self._enabled():
             self.guidance.suggest()
 
+    def find_objects(self) -> None:
+        """Look for the objects on screen, if that is possible now."""
+        if Action.SUGGEST in self._enabled():
+            self.finding.find()
+
     def set_docked(self, docked: bool) -> None:
         """Bind the keys while the panel is open, and only then."""
         if docked and not self._closed:
@@ -169,6 +177,7 @@ class Controller(QObject):
         for emitter, slot in self._viewer_events():
             emitter.disconnect(slot)
         self.accepting.close()
+        self.finding.close()
         self.keys.unbind()
         self.bench.flush_all()
         self.link.close()
@@ -190,6 +199,7 @@ class Controller(QObject):
         self.panel.train_box.curve.clear()
         self.panel.train_box.set_progress("")
         self.guidance.clear()
+        self.finding.clear()
         self.panel.project_box.set_path(project.path if project is not None else None)
         if project is None:
             self.link.close()
@@ -323,6 +333,7 @@ class Controller(QObject):
         panel.train_box.set_enabled(actions)
         panel.accept_box.set_enabled(Action.ACCEPT in actions)
         panel.next_box.button.setEnabled(Action.SUGGEST in actions)
+        panel.objects_box.button.setEnabled(Action.SUGGEST in actions)
         panel.claims_box.setEnabled(canvas is not None)
         panel.claims_box.review.setEnabled(Action.SUGGEST in actions)
         panel.class_table.setEnabled(Action.EDIT_CLASSES in actions)

@@ -47,6 +47,7 @@ class EngineLink(QObject):
     saved = Signal(object)  # Path
     suggested = Signal(object)  # tuple of Suggestion
     reviewed = Signal(object)  # tuple of ClaimTrust
+    predicted = Signal(object)  # Predicted
     refused = Signal(object)  # Refused
     polled = Signal()
 
@@ -99,6 +100,7 @@ class EngineLink(QObject):
         session.conflict.connect(self._on_conflict)
         session.suggested.connect(self._on_suggested)
         session.reviewed.connect(self._on_reviewed)
+        session.predicted.connect(self.predicted.emit)
         session.refused.connect(self.refused.emit)
         self._set_phase(Phase.IDLE, "")
         self._timer.start()
@@ -120,6 +122,7 @@ class EngineLink(QObject):
             session.conflict,
             session.suggested,
             session.reviewed,
+            session.predicted,
             session.refused,
         ):
             signal.disconnect()
@@ -162,6 +165,10 @@ class EngineLink(QObject):
         """Ask how far the masks that may be wrong are trusted."""
         if self._session is not None:
             self._session.request_claims()
+
+    def find_objects(self, image: str, frame: tuple[int, ...]) -> int | None:
+        """Ask for the objects of a frame; gives the number that the answer carries, None without a session."""
+        return None if self._session is None else self._session.request_prediction(image, frame=frame, objects=True)
 
     def look_at(self, canvas: ImageCanvas | None) -> None:
         """Tell the engine what is on screen."""

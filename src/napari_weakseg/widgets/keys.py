@@ -14,6 +14,7 @@ HELP = {
     "Shift-T": "stop",
     "A": "accept the object under the mouse",
     "Shift-A": "accept all that has grown",
+    "O": "find objects",
     "H": "hold to hide what the machine shows",
     "N": "next image or slice without marks",
     "Shift-N": "suggest what to annotate next",

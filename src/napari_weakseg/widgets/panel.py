@@ -16,6 +16,7 @@ from napari_weakseg.widgets.engine_link import make_session as default_session
 from napari_weakseg.widgets.image_box import ImageBox
 from napari_weakseg.widgets.keys import HELP
 from napari_weakseg.widgets.next_box import ClaimsBox, NextBox
+from napari_weakseg.widgets.objects_box import ObjectsBox
 from napari_weakseg.widgets.side_boxes import NoticeBox, ProjectBox, SettingsBox
 from napari_weakseg.widgets.train_box import AcceptBox, TrainBox
 
@@ -55,6 +56,7 @@ class WeaksegPanel(QWidget):
         self.train_box = TrainBox(self)
         self.accept_box = AcceptBox(self)
         self.next_box = NextBox(self)
+        self.objects_box = ObjectsBox(self)
         self.claims_box = ClaimsBox(self)
         self.settings = SettingsBox(self)
         self.project_box = ProjectBox(self)
@@ -76,6 +78,7 @@ class WeaksegPanel(QWidget):
         parts.addWidget(self._section("Learn", self.train_box))
         parts.addWidget(self._section("Accept into the annotation", self.accept_box))
         parts.addWidget(self.next_box)
+        parts.addWidget(self.objects_box)
         parts.addWidget(self._folded("Masks that may be wrong", self.claims_box))
         parts.addWidget(self._folded("Advanced", self.settings))
         parts.addWidget(self._folded("Keys", _key_help()))

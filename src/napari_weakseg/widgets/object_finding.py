@@ -1,0 +1,123 @@
+"""Finds the objects of the slice on screen and shows them; the sliders act on what was found once."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, QTimer
+
+from napari_weakseg.engine.messages import Predicted, Refused
+from napari_weakseg.widgets.canvas import ImageCanvas
+from napari_weakseg.widgets.engine_link import EngineLink
+from napari_weakseg.widgets.objects_box import ObjectsBox
+from napari_weakseg.widgets.overlay import KEY, block_index, match
+from napari_weakseg.widgets.workbench import Workbench, stop_timer
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
+_ROLE = "objects"
+_SOON_MS = 30  # after the last move of a slider
+_OPACITY = 0.6
+
+
+class ObjectFinding(QObject):
+    """Answers the box of objects.
+
+    Parameters
+    ----------
+    bench : Workbench
+    link : EngineLink
+    box : ObjectsBox
+    """
+
+    def __init__(self, bench: Workbench, link: EngineLink, box: ObjectsBox, parent: QObject) -> None:
+        super().__init__(parent)
+        self._bench, self._link, self._box = bench, link, box
+        self._found: Predicted | None = None
+        self._asked: int | None = None
+        self._fresh = True  # whether the sliders have not been moved yet for this project
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(_SOON_MS)
+        self._soon.timeout.connect(self.show)
+        box.wanted.connect(self.find)
+        box.value_changed.connect(self._on_value)
+        link.predicted.connect(self._on_predicted)
+        link.refused.connect(self._on_refused)
+
+    def find(self) -> None:
+        """Ask for the objects on screen."""
+        canvas = self._bench.current
+        if canvas is None:
+            return
+        self._bench.flush_all()
+        self._asked = self._link.find_objects(canvas.name, canvas.frame)
+        if self._asked is not None:
+            self._box.say("Looking for objects …")
+
+    def show(self) -> None:
+        """Show what was found as the sliders say."""
+        found = self._found
+        canvas = None if found is None else self._bench.canvases_get(found.image)
+        if found is None or found.fragments is None or canvas is None:
+            return
+        split, smallest = self._box.value()
+        ids = found.fragments.objects(split=split, min_px=smallest)
+        layer = self._layer(canvas)
+        at = block_index(found.frame, found.start, ids.shape)
+        canvas.place.labels(np.asarray(layer.data))[at] = ids
+        layer.refresh()
+        n = int(ids.max(initial=0))
+        part = f", slice {', '.join(map(str, found.frame))}" if found.frame else ""
+        self._box.say(f"{n} object{'s' * (n != 1)} in “{found.image}”{part}")
+
+    def clear(self) -> None:
+        """Forget what was found for another project; its layers go."""
+        self._found, self._asked, self._fresh = None, None, True
+        self._box.clear()
+        for layer in [x for x in self._bench.viewer.layers if x.metadata.get(KEY, {}).get("role") == _ROLE]:
+            self._bench.viewer.layers.remove(layer)
+
+    def close(self) -> None:
+        """Come to rest."""
+        stop_timer(self._soon)
+
+    def _layer(self, canvas: ImageCanvas) -> "Labels":
+        """Layer of objects of an image; made anew where the person has deleted it."""
+        from napari.layers import Labels
+
+        mine = {"role": _ROLE, "image": canvas.name}
+        layers = self._bench.viewer.layers
+        for layer in layers:
+            if layer.metadata.get(KEY) == mine:
+                match(layer, canvas.place)
+                return layer
+        data = np.zeros(canvas.place.shape, np.int32)
+        name = _ROLE if _ROLE not in layers else f"{_ROLE} · {canvas.name}"
+        settings: dict[str, Any] = canvas.place.settings
+        made = Labels(data, name=name, metadata={KEY: mine}, opacity=_OPACITY, **settings)
+        made.editable = False
+        active = layers.selection.active
+        layers.append(made)
+        layers.selection.active = active  # the brush stays on the annotation
+        return made
+
+    def _on_value(self) -> None:
+        self._fresh = False
+        self._soon.start()
+
+    def _on_predicted(self, event: Predicted) -> None:
+        if event.request_id != self._asked or event.fragments is None:
+            return
+        from napari_weakseg.engine.objects import SPLIT
+
+        self._found, self._asked = event, None
+        if self._fresh:
+            self._box.setValue(SPLIT, event.fragments.least_px)
+        self._box.set_found(True)
+        self.show()
+
+    def _on_refused(self, event: Refused) -> None:
+        if event.request_id == self._asked:
+            self._asked = None
+            self._box.say("")

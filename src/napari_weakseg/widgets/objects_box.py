@@ -1,0 +1,76 @@
+"""Counts objects and tells touching ones apart: a button, two sliders that act at once, and how many there are."""
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QFormLayout, QLabel, QPushButton, QSlider, QSpinBox, QVBoxLayout, QWidget
+
+__all__ = ["ObjectsBox"]
+
+_STEPS = 100
+
+
+class ObjectsBox(QWidget):
+    """Asks for objects, and how they are to be told apart."""
+
+    wanted = Signal()
+    value_changed = Signal(float, int)  # split, smallest in pixels
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.button = QPushButton("Find objects", self)
+        self.button.setToolTip(
+            "Predicts the slice on screen and gives every object a number of its own, in the layer “objects”.\n"
+            "What you marked as one object stays one, what you marked as two stays two.  Key: O"
+        )
+        self.split = QSlider(Qt.Orientation.Horizontal, self)
+        self.split.setRange(0, _STEPS)
+        self.split.setToolTip(
+            "Left: whatever touches is one object. Right: objects are parted at every waist.\nActs at once."
+        )
+        self.smallest = QSpinBox(self)
+        self.smallest.setRange(0, 1_000_000)
+        self.smallest.setSuffix(" pixels")
+        self.smallest.setToolTip("Smaller objects are left out, unless you marked them. Acts at once.")
+        self.words = QLabel("", self)
+        self.words.setWordWrap(True)
+        self._form = QWidget(self)
+        form = QFormLayout(self._form)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Part touching ones", self.split)
+        form.addRow("Smallest", self.smallest)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.button)
+        layout.addWidget(self._form)
+        layout.addWidget(self.words)
+        self.button.clicked.connect(self.wanted)
+        self.split.valueChanged.connect(self._on_changed)
+        self.smallest.valueChanged.connect(self._on_changed)
+        self.clear()
+
+    def value(self) -> tuple[float, int]:
+        """Give how readily objects are parted, 0 to 1, and the smallest size in pixels."""
+        return self.split.value() / _STEPS, self.smallest.value()
+
+    def setValue(self, split: float, smallest_px: int) -> None:
+        """Show other values without saying that they changed."""
+        for part, value in ((self.split, round(_STEPS * split)), (self.smallest, smallest_px)):
+            part.blockSignals(True)
+            part.setValue(value)
+            part.blockSignals(False)
+
+    def say(self, text: str) -> None:
+        """Show a sentence below."""
+        self.words.setText(text)
+        self.words.setVisible(bool(text))
+
+    def set_found(self, found: bool) -> None:
+        """Show the sliders once there is something for them to act on."""
+        self._form.setVisible(found)
+
+    def clear(self) -> None:
+        """Forget what was found."""
+        self.set_found(False)
+        self.say("")
+
+    def _on_changed(self) -> None:
+        self.value_changed.emit(*self.value())

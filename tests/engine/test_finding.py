@@ -1,0 +1,70 @@
+"""Objects of a prediction: marks of a person overrule what the network says, and tell how small objects are."""
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_weakseg.engine.finding import find_fragments
+from napari_weakseg.engine.store import BlockStore
+
+
+def bar() -> tuple[np.ndarray, np.ndarray]:
+    """Predict one long object without a waist, surely."""
+    labels = np.ones((40, 60), np.uint8)
+    labels[15:25, 5:55] = 2
+    return labels, np.full(labels.shape, 0.999, np.float32)
+
+
+def painted(make_project: Any, marks: np.ndarray) -> Any:
+    project = make_project()
+    image = project.add_image(np.random.default_rng(0).random((40, 60), np.float32), name="a", axes="YX")
+    image.paint(marks)
+    store = BlockStore(project, np.random.default_rng(0))
+    deque(store.scan(), maxlen=0)
+    while store.read_one() is not None:
+        pass
+    return image, store.blocks
+
+
+def test_a_line_of_background_parts_an_object_at_once(make_project: Any) -> None:
+    labels, certainty = bar()
+    marks = np.zeros(labels.shape, np.uint8)
+    marks[35, 5:9] = 1
+    image, blocks = painted(make_project, marks)
+    assert find_fragments(image, blocks, (), (0, 0), labels, certainty).objects().max() == 1
+    marks[12:28, 29:31] = 1
+    image.paint(marks)
+    found = find_fragments(image, blocks, (), (0, 0), labels, certainty)
+    assert found.objects(split=0).max() == 2
+
+
+def test_two_blobs_in_one_object_are_two_objects(make_project: Any) -> None:
+    labels, certainty = bar()
+    marks = np.zeros(labels.shape, np.uint8)
+    marks[18:22, 10:16] = marks[18:22, 40:46] = 2
+    image, blocks = painted(make_project, marks)
+    ids = find_fragments(image, blocks, (), (0, 0), labels, certainty).objects(split=0)
+    assert ids.max() == 2
+    assert ids[20, 12] != ids[20, 42]
+
+
+def test_a_part_of_a_frame_is_looked_at_where_it_lies(make_project: Any) -> None:
+    labels, certainty = bar()
+    marks = np.zeros(labels.shape, np.uint8)
+    marks[12:28, 29:31] = 1
+    image, blocks = painted(make_project, marks)
+    part = find_fragments(image, blocks, (), (10, 20), labels[10:30, 20:50], certainty[10:30, 20:50])
+    assert part.ids.shape == (20, 30)
+    assert part.objects(split=0).max() == 2
+
+
+@pytest.mark.parametrize("side", [3, 5])
+def test_marks_tell_how_small_objects_may_be(make_project: Any, side: int) -> None:
+    labels, certainty = bar()
+    marks = np.zeros(labels.shape, np.uint8)
+    for x in range(6, 50, 8):
+        marks[16 : 16 + side, x : x + side] = 2
+    image, blocks = painted(make_project, marks)
+    assert find_fragments(image, blocks, (), (0, 0), labels, certainty).least_px == side**2
