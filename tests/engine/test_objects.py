@@ -89,6 +89,23 @@ def test_what_a_person_marked_as_one_is_one_and_as_two_is_two(ndim: int) -> None
 
 
 @both
+def test_what_several_marked_objects_share_is_parted_by_which_is_nearest(ndim: int) -> None:
+    classes = balls(ndim, (24, 11))
+    ids = fragments_of(classes, marked=mask(classes.shape, (1, 15, 17), (2, 32, 34))).objects()
+    assert ids.max() == 2
+    sizes = np.bincount(ids.ravel())[1:]
+    assert sizes.min() > 0.4 * sizes.sum()
+
+
+@both
+def test_a_mark_beside_the_deepest_place_holds_the_whole_object(ndim: int) -> None:
+    classes = touching(ndim)
+    ids = fragments_of(classes, marked=mask(classes.shape, (9, 8, 10))).objects(split=1)
+    assert ids.max() == 2
+    assert len(np.unique(ids[mask(classes.shape, (1, 7, 19)) > 0])) == 1
+
+
+@both
 def test_parts_marked_as_one_object_are_one_even_if_they_lie_apart(ndim: int) -> None:
     classes = balls(ndim, (10, 6), (34, 6))
     found = fragments_of(classes, marked=mask(classes.shape, (5, 9, 11), (5, 33, 35)))

@@ -61,6 +61,24 @@ def test_every_frame_is_predicted_where_none_is_named(tmp_path, fake_trainer):
             assert [c[1][1] for c in fake_trainer.made[-1].calls if c[0] == "predict"][:3] == [(0,), (1,), (2,)]
 
 
+def test_objects_have_a_number_each_through_all_frames(tmp_path, fake_trainer):
+    with Project.create(tmp_path / "t.weakseg", classes=["background", "cell"]) as project:
+        project.add_image(np.zeros((3, *SHAPE), np.float32), name="film", axes="TYX")
+        with Session(project, make_trainer=fake_trainer) as session:
+            session.train(steps=1)
+            classes, ids = session.predict("film"), session.predict("film", objects=True)
+            assert ids.dtype == np.int32
+            assert ids.shape == classes.shape == (3, *SHAPE)
+            np.testing.assert_array_equal(ids > 0, classes > 1)
+            numbers = [set(np.unique(frame[frame > 0]).tolist()) for frame in ids]
+            assert sum(map(len, numbers)) == len(set.union(*numbers)) == ids.max()
+            assert not session.predict("film", objects=True, min_px=10**6).any()
+            one = session.predict("film", objects=True, frame=(1,))
+            assert one.shape == SHAPE
+            assert one.max() == len(numbers[1])
+            assert session.predict("film", objects=True, probabilities=True).shape == ids.shape
+
+
 def test_errors_say_what_to_do(session):
     with pytest.raises(TrainingError, match="Nothing has been learned yet"):
         session.predict("a")
@@ -123,6 +141,7 @@ def test_a_prediction_in_the_background(session):
         session.poll()
         time.sleep(0.01)
     assert got[0].request_id == number
+    assert got[0].fragments is None
 
 
 def test_ctrl_c_stops_saves_and_is_raised_again(session, project):

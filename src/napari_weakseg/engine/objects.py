@@ -158,8 +158,7 @@ def fragments_of(
     for class_id in np.unique(classes[classes > BACKGROUND]).tolist():
         inside = classes == class_id
         here = _depth(inside, certainty, spacing)
-        markers, objects = _markers(here, inside, marked)
-        found = watershed(-here, markers, mask=inside, connectivity=classes.ndim)
+        found, objects = _basins(here, inside, np.where(inside, 0 if marked is None else marked, 0))
         ids = np.where(inside & (found > 0), found + len(of_class) - 1, ids).astype(np.int32)
         depth = np.where(inside, here, depth)
         of_class += [class_id] * len(objects)
@@ -190,25 +189,31 @@ def _depth(
     return smooth
 
 
-def _markers(depth: NDArray[np.float32], inside: NDArray[np.bool_], marked: Ids | None) -> tuple[Ids, list[int]]:
-    """Give where each fragment begins, and which marked object it belongs to: marked objects first, then the rest."""
+def _basins(depth: NDArray[np.float32], inside: NDArray[np.bool_], marked: Ids) -> tuple[Ids, list[int]]:
+    """Give fragment 1 … n of each pixel, and the marked object that each belongs to, 0 for none.
+
+    There is one fragment around each place that lies deepest, but where objects are marked, one for each of these: what
+    several share is parted by which is nearest.
+    """
     corners = np.ones((3,) * depth.ndim, bool)  # pixels that meet at a corner belong together
-    markers = np.zeros(depth.shape, np.int32)
-    objects: list[int] = []
-    if marked is not None:
-        here = np.where(inside, marked, 0)
-        objects = [int(i) for i in np.unique(here[here > 0])]
-        markers = np.searchsorted(objects, here).astype(np.int32) + 1 if objects else markers
-        markers[here == 0] = 0
     peaks, _ = ndimage.label(local_maxima(depth) & inside & (depth > 0), corners)
-    taken = np.unique(peaks[markers > 0])  # a marked object lies there already
     parts, n_parts = ndimage.label(inside, corners)
     begun = np.zeros(n_parts + 1, bool)
-    begun[np.unique(parts[(markers > 0) | (peaks > 0)])] = True
-    lost = inside & ~begun[parts]  # thin parts that no peak is in
-    fresh, _ = ndimage.label(np.where(np.isin(peaks, taken), 0, peaks) + lost > 0, corners)
-    found = np.where(markers > 0, markers, np.where(fresh > 0, fresh + len(objects), 0)).astype(np.int32)
-    return found, objects + [0] * int(fresh.max())
+    begun[np.unique(parts[peaks > 0])] = True
+    peaks, n = ndimage.label((peaks > 0) | (inside & ~begun[parts]), corners)  # thin parts that no peak is in
+    found = watershed(-depth, peaks, mask=inside, connectivity=depth.ndim)
+    objects = np.unique(marked[marked > 0])
+    if not len(objects):
+        return found, [0] * n
+    held = np.unique(np.stack([found[marked > 0], marked[marked > 0]]), axis=1)[0]
+    holders = np.bincount(held, minlength=n + 1)  # marked objects in each basin
+    free = np.flatnonzero(holders[1:] == 0) + 1
+    number = np.zeros(n + 1, np.int32)
+    number[free] = len(objects) + 1 + np.arange(len(free))
+    markers = np.where(marked > 0, np.searchsorted(objects, marked) + 1, number[peaks])
+    level = np.append(0, ndimage.maximum(depth, found, np.arange(1, n + 1))).astype(np.float32)
+    landscape = np.where((holders > 0)[found], -level[found], -depth)  # flat, so that what is nearest gets there first
+    return watershed(landscape, markers, mask=inside, connectivity=depth.ndim), [*objects.tolist(), *[0] * len(free)]
 
 
 def _passes(ids: Ids, depth: NDArray[np.float32], classes: NDArray[np.uint8]) -> tuple[Ids, NDArray[np.float32]]:
