@@ -205,15 +205,21 @@ def _basins(depth: NDArray[np.float32], inside: NDArray[np.bool_], marked: Ids) 
     objects = np.unique(marked[marked > 0])
     if not len(objects):
         return found, [0] * n
-    held = np.unique(np.stack([found[marked > 0], marked[marked > 0]]), axis=1)[0]
-    holders = np.bincount(held, minlength=n + 1)  # marked objects in each basin
+    at = marked > 0
+    held = np.unique(np.stack([found[at], np.searchsorted(objects, marked[at]) + 1]), axis=1)  # basin and object
+    holders = np.bincount(held[0], minlength=n + 1)
     free = np.flatnonzero(holders[1:] == 0) + 1
     number = np.zeros(n + 1, np.int32)
     number[free] = len(objects) + 1 + np.arange(len(free))
-    markers = np.where(marked > 0, np.searchsorted(objects, marked) + 1, number[peaks])
-    level = np.append(0, ndimage.maximum(depth, found, np.arange(1, n + 1))).astype(np.float32)
-    landscape = np.where((holders > 0)[found], -level[found], -depth)  # flat, so that what is nearest gets there first
-    return watershed(landscape, markers, mask=inside, connectivity=depth.ndim), [*objects.tolist(), *[0] * len(free)]
+    number[held[0]] = held[1]
+    result: Ids = number[found]
+    for basin, place in enumerate(ndimage.find_objects(found), 1):
+        if place is not None and holders[basin] > 1:
+            mine = found[place] == basin
+            markers = np.where(mine & at[place], np.searchsorted(objects, marked[place]) + 1, 0)
+            parted = watershed(np.zeros(mine.shape), markers, mask=mine, connectivity=depth.ndim)
+            result[place][mine] = parted[mine]
+    return result, [*objects.tolist(), *[0] * len(free)]
 
 
 def _passes(ids: Ids, depth: NDArray[np.float32], classes: NDArray[np.uint8]) -> tuple[Ids, NDArray[np.float32]]:
