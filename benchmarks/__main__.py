@@ -1,6 +1,6 @@
-"""``python -m benchmarks [quality | growth | speed | study | papers | rounds | report]``.
+"""``python -m benchmarks [quality | growth | objects | speed | study | papers | rounds | report]``.
 
-Where none is named: quality, growth, speed and the report.
+Where none is named: quality, growth, objects, speed and the report.
 """
 
 import argparse
@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is asked for; returns the exit code."""
     given = _parser().parse_args(arguments)
     code = 0
-    for name in ("speed", "quality", "growth", "report") if given.what == "all" else (given.what,):
+    for name in ("speed", "quality", "growth", "objects", "report") if given.what == "all" else (given.what,):
         try:
             _COMMANDS[name](given)
         except NoData as error:
@@ -91,6 +91,24 @@ def _growth(given: argparse.Namespace) -> None:
             device=given.device,
             threads=given.threads,
             images=given.images,
+            folder=given.results,
+        )
+    )
+
+
+def _objects(given: argparse.Namespace) -> None:
+    from benchmarks import objects
+    from benchmarks.quality import Options
+
+    objects.run(
+        Options(
+            sets=given.sets or objects.SETS_OF_OBJECTS,
+            seeds=given.seeds,
+            seconds=given.seconds or objects.SECONDS,
+            device=given.device,
+            threads=given.threads,
+            images=given.images,
+            judges=given.judges,
             folder=given.results,
         )
     )
@@ -175,6 +193,7 @@ def _report(given: argparse.Namespace) -> None:
 _COMMANDS = {
     "quality": _quality,
     "growth": _growth,
+    "objects": _objects,
     "speed": _speed,
     "study": _study,
     "papers": _papers,

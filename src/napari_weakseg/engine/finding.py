@@ -11,7 +11,7 @@ from napari_weakseg.core.regions import region_of
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.objects import Fragments, fragments_of, least_px
 
-__all__ = ["find_fragments"]
+__all__ = ["find_fragments", "least_of"]
 
 
 def find_fragments(
@@ -40,12 +40,19 @@ def find_fragments(
     region = region_of(start, [a + n for a, n in zip(start, labels.shape, strict=True)])
     known = image.knowledge(frame, region=region)
     said = known.certain
-    every = [known.seeds] + [block.knowledge.seeds for block in blocks]
-    sizes = [int(n) for seeds in every for n in np.bincount(seeds.ravel())[1:] if n]
     return fragments_of(
         np.where(said > 0, said, labels),
         certainty=np.where(said > 0, np.float32(1), certainty),
         marked=np.where(said > BACKGROUND, known.seeds, 0).astype(np.int32),
         spacing=image.spacing,
-        least_px=least_px(sizes),
+        least_px=least_of(blocks) or _least([known.seeds]),
     )
+
+
+def least_of(blocks: Sequence[Block]) -> int:
+    """Tell from the marks of some blocks how many pixels an object has at least."""
+    return _least([block.knowledge.seeds for block in blocks])
+
+
+def _least(every: Sequence[NDArray[np.int32]]) -> int:
+    return least_px([int(n) for seeds in every for n in np.bincount(seeds.ravel())[1:] if n])
