@@ -95,7 +95,8 @@ def test_from_a_new_project_to_a_score(run, project, tmp_path):
     trained = json.loads(run("train", "p.weakseg", "--steps", "3", "--json").stdout)
     assert trained["step"] == 3
     assert json.loads(run("train", "p.weakseg", "--seconds", "0.05", "--json").stdout)["step"] > 3
-    run("predict", "p.weakseg", "--out", "labels", "--probabilities")
+    run("predict", "p.weakseg", "--out", "labels", "--probabilities", "--objects")
+    assert (tifffile.imread(tmp_path / "labels" / "b_objects.tif") == 1).all()
     assert (tifffile.imread(tmp_path / "labels" / "a.tif") == 2).all()
     assert tifffile.imread(tmp_path / "labels" / "b_probabilities.tif").shape == (2, *SHAPE)
     masks = tmp_path / "masks"
