@@ -32,8 +32,8 @@ class AdamW:
     def __init__(self, parameters: Iterable[nn.Parameter], *, weight_decay: float) -> None:
         self._parameters = list(parameters)
         self._weight_decay = weight_decay
-        self._state = [_fresh(parameter) for parameter in self._parameters]
-        self._fused = bool(self._parameters) and self._parameters[0].device.type in ("cpu", "cuda", "mps")
+        self._fused = bool(self._parameters) and self._parameters[0].device.type in ("cpu", "cuda")
+        self._state = [_fresh(parameter, fused=self._fused) for parameter in self._parameters]
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
@@ -71,6 +71,6 @@ class AdamW:
                     x.copy_(saved)
 
 
-def _fresh(parameter: nn.Parameter) -> dict[str, Tensor]:
-    steps = torch.zeros((), dtype=torch.float32, device=parameter.device)
+def _fresh(parameter: nn.Parameter, *, fused: bool) -> dict[str, Tensor]:
+    steps = torch.zeros((), dtype=torch.float32, device=parameter.device if fused else "cpu")  # where torch wants it
     return {"exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter), "step": steps}
