@@ -100,7 +100,8 @@ class TrustLearner:
         if step < _FROM:
             return
         self._see_exact(out, given)
-        assert self._exact is not None
+        if self._exact is None or not self._usual.any():  # nothing to compare with yet
+            return
         rows, classes, gradients = _of_claims(out, given)
         if not len(rows):
             return
@@ -109,8 +110,9 @@ class TrustLearner:
         self._weights.update(index, found)
         parents, member = np.unique(parent, return_inverse=True)
         pixels = np.where(np.isfinite(found), np.array(self._pixels)[rows], 0)
-        together = np.bincount(member, pixels * np.nan_to_num(found)) / np.bincount(member, pixels)
-        self._weights.update(parents, together)
+        seen = np.bincount(member, pixels)
+        together = np.bincount(member, pixels * np.nan_to_num(found)) / np.maximum(1, seen)
+        self._weights.update(parents, np.where(seen > 0, together, np.nan))
         self._table = None
 
     def save(self) -> dict[str, Any]:
