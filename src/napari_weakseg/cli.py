@@ -289,7 +289,7 @@ def predict(
         Path | None, typer.Option(help="Folder for the label images; predictions/ of the project if left out.")
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write class probabilities too.")] = False,
-    objects: Annotated[bool, typer.Option("--objects", help="Write the ids of single objects too.")] = False,
+    objects: Annotated[bool, typer.Option("--objects", help="Write ids of single objects and a table too.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:

@@ -14,6 +14,7 @@ from napari_weakseg.core.errors import AnnotationError, ImageError, ProjectError
 from napari_weakseg.core.images import ImageSource
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
+from napari_weakseg.core.tables import object_table, write_table
 from napari_weakseg.session import Session
 
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".npy", ".zarr"})
@@ -121,8 +122,12 @@ def predict_to_file(session: Session, name: str, path: Path, *, probabilities: b
     """Predict an image and write its label image, and its probabilities and the ids of its objects where wanted."""
     image = session.project.images[name]
     if objects:
-        ids = session.predict(name, objects=True)
+        ids, of_class = session.find_objects(name)
         write_image(path.with_name(f"{path.stem}_objects.tif"), ids, image.label_axes, image)
+        names = dict(zip(session.project.classes.ids, session.project.classes.names, strict=True))
+        sizes = image.source.pixel_size or {}
+        rows = object_table(ids, of_class, names, axes=image.label_axes, pixel_size=sizes)
+        write_table(path.with_name(f"{path.stem}_objects.csv"), rows)
     if not probabilities:
         write_image(path, without_background(np.asarray(session.predict(name), int)), image.label_axes, image)
         return

@@ -274,18 +274,48 @@ class Session:
             No image of that name.
         """
         image = self._image(name)
+        if objects:
+            return self.find_objects(name, split=split, min_px=min_px, frame=frame, region=region)[0]
         blocks: list[_Block] = []
+        for index in image.frames() if frame is None else [tuple(frame)]:
+            answer = self._ask(Predict(next(self._ids), name, index, region, probabilities))
+            assert isinstance(answer, Predicted)
+            blocks.append(answer.labels if answer.probabilities is None else answer.probabilities)
+        return _stack(blocks, image, probabilities) if frame is None else blocks[0]
+
+    def find_objects(
+        self,
+        name: str,
+        *,
+        split: float | None = None,
+        min_px: int | None = None,
+        frame: Frame | None = None,
+        region: Region | None = None,
+    ) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+        """Predict an image and tell its objects apart; parameters and errors as of :meth:`predict`.
+
+        Returns
+        -------
+        ids : int32 (*S)
+            Object ids from 1, each once in the image, 0 = background.
+        classes : uint8 (*S)
+            Class id of each pixel of an object, 0 elsewhere.
+        """
+        image = self._image(name)
+        ids: list[_Block] = []
+        classes: list[_Block] = []
         count = 0
         for index in image.frames() if frame is None else [tuple(frame)]:
-            answer = self._ask(Predict(next(self._ids), name, index, region, probabilities and not objects, objects))
+            answer = self._ask(Predict(next(self._ids), name, index, region, objects=True))
             assert isinstance(answer, Predicted)
-            if answer.fragments is not None:
-                found = answer.fragments.objects(split=split, min_px=min_px)
-                blocks.append(np.where(found > 0, found + count, 0).astype(np.int32))
-                count += int(found.max(initial=0))
-            else:
-                blocks.append(answer.labels if answer.probabilities is None else answer.probabilities)
-        return _stack(blocks, image, probabilities and not objects) if frame is None else blocks[0]
+            assert answer.fragments is not None
+            found = answer.fragments.objects(split=split, min_px=min_px)
+            ids.append(np.where(found > 0, found + count, 0).astype(np.int32))
+            classes.append(np.where(found > 0, answer.fragments.classes[answer.fragments.ids], 0).astype(np.uint8))
+            count += int(found.max(initial=0))
+        if frame is not None:
+            return ids[0].astype(np.int32), classes[0].astype(np.uint8)
+        return _stack(ids, image, False).astype(np.int32), _stack(classes, image, False).astype(np.uint8)
 
     def grown(self, name: str, *, frame: Frame | None = None) -> NDArray[np.uint8]:
         """Tell where the blobs of an image have grown to: class ids, uint8 (*S), 0 elsewhere."""

@@ -97,6 +97,10 @@ def test_from_a_new_project_to_a_score(run, project, tmp_path):
     assert json.loads(run("train", "p.weakseg", "--seconds", "0.05", "--json").stdout)["step"] > 3
     run("predict", "p.weakseg", "--out", "labels", "--probabilities", "--objects")
     assert (tifffile.imread(tmp_path / "labels" / "b_objects.tif") == 1).all()
+    table = (tmp_path / "labels" / "b_objects.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert table[0].startswith("object,class,pixels")
+    assert table[1].startswith("1,cell,48")
+    assert len(table) == 2
     assert (tifffile.imread(tmp_path / "labels" / "a.tif") == 2).all()
     assert tifffile.imread(tmp_path / "labels" / "b_probabilities.tif").shape == (2, *SHAPE)
     masks = tmp_path / "masks"

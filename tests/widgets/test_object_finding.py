@@ -1,7 +1,10 @@
 """Objects of the slice on screen: found once, told apart by sliders at once, shown in a layer of their own."""
 
+import csv
+
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QFileDialog
 
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.messages import Phase
@@ -85,6 +88,30 @@ def test_a_layer_that_was_deleted_comes_back_with_the_next_search(qtbot, viewer,
     viewer.layers.remove(objects_layer(viewer))
     find(qtbot, trained)
     assert objects_layer(viewer).data.max() == 3
+
+
+def test_the_table_is_of_what_is_shown(qtbot, trained, tmp_path, monkeypatch):
+    find(qtbot, trained)
+    trained.objects_box.smallest.setValue(10)
+    qtbot.waitUntil(lambda: trained.objects_box.words.text().startswith("2"), timeout=5_000)
+    path = tmp_path / "table.csv"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
+    trained.objects_box.table.click()
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["class"] for row in rows] == ["object", "object"]
+    assert sum(int(row["pixels"]) for row in rows) == touching().sum() - 9
+    assert float(rows[0]["y"]) == pytest.approx(48, abs=1)
+
+
+def test_a_table_that_cannot_be_written_is_told(qtbot, trained, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr("napari_weakseg.widgets.messages.warn", lambda *words: told.append(words))
+    find(qtbot, trained)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "file" / "table.csv"), ""))
+    trained.objects_box.table.click()
+    assert "cannot be written" in told[0][0]
 
 
 def test_another_project_takes_the_objects_away(qtbot, viewer, trained, tmp_path):

@@ -1,11 +1,15 @@
 """Finds the objects of the slice on screen and shows them; the sliders act on what was found once."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer
+from qtpy.QtWidgets import QFileDialog
 
+from napari_weakseg.core.tables import object_table, write_table
 from napari_weakseg.engine.messages import Predicted, Refused
+from napari_weakseg.widgets import messages
 from napari_weakseg.widgets.canvas import ImageCanvas
 from napari_weakseg.widgets.engine_link import EngineLink
 from napari_weakseg.widgets.objects_box import ObjectsBox
@@ -41,6 +45,7 @@ class ObjectFinding(QObject):
         self._soon.setInterval(_SOON_MS)
         self._soon.timeout.connect(self.show)
         box.wanted.connect(self.find)
+        box.table_wanted.connect(self.save_table)
         box.value_changed.connect(self._on_value)
         link.predicted.connect(self._on_predicted)
         link.refused.connect(self._on_refused)
@@ -70,6 +75,33 @@ class ObjectFinding(QObject):
         n = int(ids.max(initial=0))
         part = f", slice {', '.join(map(str, found.frame))}" if found.frame else ""
         self._box.say(f"{n} object{'s' * (n != 1)} in “{found.image}”{part}")
+
+    def save_table(self) -> None:
+        """Ask where to, and write a table of the objects shown."""
+        found = self._found
+        if found is None or found.fragments is None:
+            return
+        project = self._bench.desk.open_project
+        start = project.prediction_dir / f"{found.image}_objects.csv"
+        chosen, _ = QFileDialog.getSaveFileName(None, "Save a table of the objects", str(start), "CSV (*.csv)")
+        if chosen:
+            messages.guarded(lambda: self._write_table(Path(chosen)))
+
+    def _write_table(self, path: Path) -> None:
+        found, project = self._found, self._bench.desk.open_project
+        assert found is not None
+        assert found.fragments is not None
+        split, smallest = self._box.value()
+        image, fragments = project.images[found.image], found.fragments
+        rows = object_table(
+            fragments.objects(split=split, min_px=smallest),
+            fragments.classes[fragments.ids],
+            dict(zip(project.classes.ids, project.classes.names, strict=True)),
+            axes=image.label_axes[-project.ndim :],
+            pixel_size=image.source.pixel_size or {},
+        )
+        write_table(path, rows)
+        messages.info(f"The table is saved in {path}.")
 
     def clear(self) -> None:
         """Forget what was found for another project; its layers go."""

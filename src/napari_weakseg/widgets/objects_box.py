@@ -12,6 +12,7 @@ class ObjectsBox(QWidget):
     """Asks for objects, and how they are to be told apart."""
 
     wanted = Signal()
+    table_wanted = Signal()
     value_changed = Signal(float, int)  # split, smallest in pixels
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -32,6 +33,9 @@ class ObjectsBox(QWidget):
         self.smallest.setToolTip("Smaller objects are left out, unless you marked them. Acts at once.")
         self.words = QLabel("", self)
         self.words.setWordWrap(True)
+        self.table = QPushButton("Save table…", self)
+        self.table.setToolTip("Writes one row for each object: class, size, and where it is (CSV).")
+        self.table.clicked.connect(self.table_wanted)
         self._form = QWidget(self)
         form = QFormLayout(self._form)
         form.setContentsMargins(0, 0, 0, 0)
@@ -42,6 +46,7 @@ class ObjectsBox(QWidget):
         layout.addWidget(self.button)
         layout.addWidget(self._form)
         layout.addWidget(self.words)
+        layout.addWidget(self.table)
         self.button.clicked.connect(self.wanted)
         self.split.valueChanged.connect(self._on_changed)
         self.smallest.valueChanged.connect(self._on_changed)
@@ -66,6 +71,7 @@ class ObjectsBox(QWidget):
     def set_found(self, found: bool) -> None:
         """Show the sliders once there is something for them to act on."""
         self._form.setVisible(found)
+        self.table.setVisible(found)
 
     def clear(self) -> None:
         """Forget what was found."""

@@ -1,0 +1,90 @@
+"""A table of the objects of an image: one row each, for a spreadsheet or a statistics program."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_weakseg.core.errors import StorageError
+
+__all__ = ["object_table", "write_table"]
+
+_SIZE = {2: "area", 3: "volume"}
+_POWER = {2: "²", 3: "³"}
+
+
+def object_table(
+    ids: NDArray[np.int32],
+    classes: NDArray[np.uint8],
+    names: Mapping[int, str],
+    *,
+    axes: str,
+    pixel_size: Mapping[str, tuple[float, str]],
+) -> list[dict[str, object]]:
+    """List the objects of an image.
+
+    Parameters
+    ----------
+    ids : int32 array, (*S)
+        1 … n, 0 = background.
+    classes : uint8 array, (*S)
+        Class ids.
+    names : mapping of int to str
+        Class id → name.
+    axes : str
+        Letter of each axis.
+    pixel_size : mapping of str to (float, str)
+        Axis → size and unit, as far as known.
+
+    Returns
+    -------
+    list of dict
+        ``object``, ``class``, ``pixels``, the area or volume where the size of a pixel is known in one unit, and the
+        middle along each axis, in pixels.
+    """
+    numbers = np.flatnonzero(np.bincount(ids.ravel()))
+    numbers = numbers[numbers > 0]
+    pixels = np.bincount(ids.ravel())[numbers]
+    of_class = ndimage.maximum(classes, ids, numbers) if len(numbers) else []
+    middles = ndimage.center_of_mass(np.ones(ids.shape, bool), ids, numbers) if len(numbers) else []
+    spatial = [axis for axis in axes if axis in "ZYX"]
+    sizes = [pixel_size[axis] for axis in spatial if axis in pixel_size]
+    column, each = "", 0.0
+    if len(sizes) == len(spatial) and len({unit for _, unit in sizes}) == 1 and len(spatial) in _SIZE:
+        column = f"{_SIZE[len(spatial)]} ({sizes[0][1]}{_POWER[len(spatial)]})"
+        each = float(np.prod([size for size, _ in sizes]))
+    rows: list[dict[str, object]] = []
+    for number, n, class_id, middle in zip(numbers.tolist(), pixels.tolist(), of_class, middles, strict=True):
+        row: dict[str, object] = {"object": number, "class": names[int(class_id)], "pixels": n}
+        if column:
+            row[column] = round(n * each, 6)
+        row |= {axis.lower(): round(float(place), 2) for axis, place in zip(axes, middle, strict=True)}
+        rows.append(row)
+    return rows
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
+    """Write rows as CSV.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be written.
+    """
+    head = list(rows[0]) if rows else ["object", "class", "pixels"]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8-sig") as file:  # with a mark that spreadsheets know UTF-8 by
+            writer = csv.DictWriter(file, head)
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise StorageError(
+            f"The table cannot be written to “{path}”.",
+            "Choose another folder, or close the program that has the file open.",
+            details=str(error),
+        ) from error
+    return path
