@@ -122,10 +122,8 @@ def _judged(trainer: Trainer, pixels: NDArray[np.float32], true: NDArray[np.int3
 
 
 def _pictures(image_set: ImageSet, limit: int) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:
-    """The test images that judge, with their objects; the same ones as in `ImageSet.judged`."""
-    names = image_set.names("test")
-    for i in np.random.default_rng(5).permutation(len(names))[: limit or image_set.judges]:
-        picture = image_set.picture(names[i])
+    """The test images that judge, with their objects."""
+    for picture in image_set.judging(limit):
         if picture.objects.any():
             source = ImageSource.open(picture.path)
             yield source.normalised(whole(source.label_shape)), picture.objects

@@ -131,9 +131,13 @@ class ImageSet:
 
     def judged(self, limit: int = 0) -> list[Judge]:
         """Read the test images that judge; at most `limit` where it is not 0."""
+        return [judge for picture in self.judging(limit) for judge in judges_of(picture, self.crop_px)]
+
+    def judging(self, limit: int = 0) -> Iterator[Picture]:
+        """Read the masks of the test images that judge; at most `limit` where it is not 0."""
         names = self.names("test")
-        order = np.random.default_rng(5).permutation(len(names))[: limit or self.judges]
-        return [judge for i in order for judge in judges_of(self.picture(names[i]), self.crop_px)]
+        for i in np.random.default_rng(5).permutation(len(names))[: limit or self.judges]:
+            yield self.picture(names[i])
 
 
 def judges_of(picture: Picture, crop_px: int | None = None) -> Iterator[Judge]:

@@ -45,9 +45,9 @@ def object_table(
         ``object``, ``class``, ``pixels``, the area or volume where the size of a pixel is known in one unit, and the
         middle along each axis, in pixels.
     """
-    numbers = np.flatnonzero(np.bincount(ids.ravel()))
-    numbers = numbers[numbers > 0]
-    pixels = np.bincount(ids.ravel())[numbers]
+    counts = np.bincount(ids.ravel())
+    numbers = np.flatnonzero(counts[1:]) + 1
+    pixels = counts[numbers]
     of_class = ndimage.maximum(classes, ids, numbers) if len(numbers) else []
     middles = ndimage.center_of_mass(np.ones(ids.shape, bool), ids, numbers) if len(numbers) else []
     spatial = [axis for axis in axes if axis in "ZYX"]

@@ -205,8 +205,8 @@ def _basins(depth: NDArray[np.float32], inside: NDArray[np.bool_], marked: Ids) 
     objects = np.unique(marked[marked > 0])
     if not len(objects):
         return found, [0] * n
-    at = marked > 0
-    held = np.unique(np.stack([found[at], np.searchsorted(objects, marked[at]) + 1]), axis=1)  # basin and object
+    numbered = np.where(marked > 0, np.searchsorted(objects, marked) + 1, 0)
+    held = np.unique(np.stack([found[numbered > 0], numbered[numbered > 0]]), axis=1)  # basin and object
     holders = np.bincount(held[0], minlength=n + 1)
     free = np.flatnonzero(holders[1:] == 0) + 1
     number = np.zeros(n + 1, np.int32)
@@ -216,7 +216,7 @@ def _basins(depth: NDArray[np.float32], inside: NDArray[np.bool_], marked: Ids) 
     for basin, place in enumerate(ndimage.find_objects(found), 1):
         if place is not None and holders[basin] > 1:
             mine = found[place] == basin
-            markers = np.where(mine & at[place], np.searchsorted(objects, marked[place]) + 1, 0)
+            markers = np.where(mine, numbered[place], 0)
             parted = watershed(np.zeros(mine.shape), markers, mask=mine, connectivity=depth.ndim)
             result[place][mine] = parted[mine]
     return result, [*objects.tolist(), *[0] * len(free)]
