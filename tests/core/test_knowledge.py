@@ -69,6 +69,14 @@ def same(a: Knowledge, b: Knowledge, *, seeds: bool = True) -> bool:
     return all(np.array_equal(getattr(a, f), getattr(b, f)) for f in fields) and set(a.bags) == set(b.bags)
 
 
+@given(two_annotated(), REACH, REACH)
+def test_another_reach_gives_the_same_from_what_was_known_before(
+    three: tuple[Annotations, ...], reach: dict[int, float], other: dict[int, float]
+) -> None:
+    before = known(three[0], reach_px=other)
+    assert same(known(three[0], reach_px=reach, before=before), known(three[0], reach_px=reach))
+
+
 @given(two_annotated(), REACH)
 def test_merge_is_commutative_associative_idempotent_and_never_enlarges(
     three: tuple[Annotations, ...], reach: dict[int, float]

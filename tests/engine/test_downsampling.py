@@ -41,7 +41,7 @@ def block(
     return made
 
 
-@pytest.mark.parametrize(("side", "factor"), [(2, 1), (6, 1), (10, 2), (14, 2), (18, 4), (90, 4)])
+@pytest.mark.parametrize(("side", "factor"), [(2, 1), (6, 1), (10, 2), (14, 2), (18, 2), (22, 4), (90, 4)])
 def test_thick_blobs_are_seen_smaller(side: int, factor: int) -> None:
     assert factors_for([block(side, side, side)], 2) == (factor, factor)
 
@@ -78,7 +78,7 @@ def test_nothing_painted_leaves_images_as_they_are() -> None:
 
 
 def test_marks_on_one_slice_tell_as_much_and_coarse_axes_are_shrunk_less() -> None:
-    marks = [block(18, depth=5)]
+    marks = [block(22, depth=5)]
     assert factors_for(marks, 3) == (4, 4, 4)
     assert factors_for(marks, 3, spacing=(4.0, 1.0, 1.0)) == (1, 4, 4)
     assert factors_for(marks, 3, spacing=(2.1, 1.0, 1.0)) == (2, 4, 4)

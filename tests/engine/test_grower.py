@@ -59,6 +59,12 @@ def says(probability: float) -> Callable[[Any], tuple[NDArray[np.float32], NDArr
     return answer
 
 
+def claim(grower: Grower, store: BlockStore) -> None:
+    """Let everything be claimed around, before growth begins."""
+    grower.take_in(store.blocks)
+    grower.step(0, says(0.0))
+
+
 def grow(grower: Grower, probability: float) -> None:
     for step in range(60, 140):
         grower.step(step, says(probability))
@@ -98,7 +104,7 @@ def test_without_background_there_is_no_outline_to_judge_by(make_project: MakePr
 
 def test_an_unmarked_object_is_not_claimed_for_background(make_project: MakeProject) -> None:
     grower, store = grower_of(make_project())
-    grower.claim_shapes(store.blocks)
+    claim(grower, store)
     (block,) = store.blocks
     unmarked = discs() & (np.mgrid[:SIDE, :SIDE].min(0) >= 32)
     assert (block.claim == 2).any()
@@ -111,7 +117,7 @@ def test_an_unmarked_object_is_not_claimed_for_background(make_project: MakeProj
 
 def test_where_every_object_is_marked_the_rest_is_claimed_for_background(make_project: MakeProject) -> None:
     grower, store = grower_of(make_project(), coverage="all objects")
-    grower.claim_shapes(store.blocks)
+    claim(grower, store)
     (block,) = store.blocks
     assert (block.claim[33:36, 2:20] == 1).all()
 
@@ -209,9 +215,36 @@ def test_blurred_borders_are_left_open_once_exact_masks_can_tell(make_project: M
         deque(store.scan(), maxlen=0)
         while store.read_one() is not None:
             pass
-        Grower(project, TrainConfig(), store, np.random.default_rng(0)).claim_shapes(store.blocks)
+        claim(Grower(project, TrainConfig(), store, np.random.default_rng(0)), store)
         (block,) = store.find("rough", ())
         assert block.outline is not None
         assert (block.claim[block.outline.slopes] > 0).any() != exact
         claimed.append(int((block.claim > 0).sum()))
     assert 0 < claimed[1] < claimed[0]
+
+
+def test_claims_of_large_images_are_spread_over_steps(make_project: MakeProject, monkeypatch: Any) -> None:
+    """So that learning goes on between them; what waits is remembered."""
+    monkeypatch.setattr("napari_weakseg.engine.grower._CLAIMED_PER_STEP", SIDE * SIDE / 4)
+    project = make_project()
+    grower, store = grower_of(project)
+    for name in "bc":
+        project.add_image(discs().astype(np.float32), name=name, axes="YX").paint(
+            np.asarray(project.images["a"].annotations.labels)
+        )
+        store.changed(name)
+    assert len(store.blocks) == 3
+    claimed = []
+    grower.take_in(store.blocks)
+    grower.take_in(store.blocks[2:])  # painted anew: first of all
+    for step in range(9):
+        if step == 3:
+            saved = grower.save()
+            grower = Grower(project, TrainConfig(), store, np.random.default_rng(0))
+            grower.take_in(store.blocks)
+            grower.restore(saved)
+        grower.step(step, says(0.0))
+        claimed.append([block.place.image for block in store.blocks if block.claim.any()])
+    assert claimed[:4] == [["c"]] * 4
+    assert claimed[4:8] == [["a", "c"]] * 4
+    assert claimed[8] == ["a", "b", "c"]

@@ -1,7 +1,7 @@
 """From annotations to knowledge: every mark, tag and coverage is a fact about pixels; AND merges them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -49,6 +49,7 @@ def knowledge_of(
     spatial_ndim: int,
     reach_px: Mapping[int, float],
     sampling: tuple[float, ...] | None = None,
+    before: Knowledge | None = None,
 ) -> Knowledge:
     """Merge all facts about a region of one frame.
 
@@ -65,6 +66,9 @@ def knowledge_of(
         it such blobs rule out nothing.
     sampling : tuple of float, optional
         Spacing of pixels along the spatial axes, for the distances; 1 if left out.
+    before : Knowledge, optional
+        Of the same region and the same annotations, with another reach or other classes: what these do not touch is
+        taken over.
 
     Returns
     -------
@@ -93,6 +97,8 @@ def knowledge_of(
         if not present:
             allowed &= ~classes.bit(class_id)
     complete = _apply_coverage(block, classes, allowed, reach_px, sampling)
+    if before is not None:
+        return replace(before, allowed=allowed, complete=complete, full=int(classes.full))
     seeds, seed_class = _seeds(block)
     bags = tuple(_bags(block))
     return Knowledge(allowed, painted, seeds, seed_class, complete, bags, int(classes.full))
@@ -179,12 +185,17 @@ def _seeds(block: _Block) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
         return np.zeros(foreground.shape, np.int32), np.zeros(1, np.uint8)
     ids = block.squeezed(np.asarray(block.annotations.objects[block.region]))
     given = (ids > 0) & (foreground > 0)
-    blobs = _connected(np.where(given, 0, foreground), connectivity=foreground.ndim).astype(np.int64)
+    loose = np.where(given, 0, foreground)
+    if loose.any():
+        blobs = _connected(loose, connectivity=foreground.ndim).astype(np.int64, copy=False)
+    else:
+        blobs = np.zeros(foreground.shape, np.int64)
     if given.any():
         key = ids[given].astype(np.int64) * 256 + foreground[given]  # the same id may serve two classes
         blobs[given] = blobs.max() + 1 + np.unique(key, return_inverse=True)[1]
     seed_class = np.zeros(int(blobs.max()) + 1, np.uint8)
-    seed_class[blobs.ravel()] = foreground.ravel()
+    where = np.flatnonzero(blobs)
+    seed_class[blobs.ravel()[where]] = foreground.ravel()[where]
     return numbered(blobs, seed_class)
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from napari_weakseg.core.regions import Region
+from napari_weakseg.core.windows import largest_near, smallest_near
 
 if TYPE_CHECKING:
     from napari_weakseg.core.annotations import Annotations
@@ -66,6 +66,7 @@ class Knowledge:
         spatial_ndim: int,
         reach_px: Mapping[int, float] | None = None,
         sampling: tuple[float, ...] | None = None,
+        before: "Knowledge | None" = None,
     ) -> "Knowledge":
         """Merge all facts about a region; see `napari_weakseg.core.facts.knowledge_of`."""
         from napari_weakseg.core.facts import knowledge_of
@@ -77,6 +78,7 @@ class Knowledge:
             spatial_ndim=spatial_ndim,
             reach_px=reach_px or {},
             sampling=sampling,
+            before=before,
         )
 
     @property
@@ -93,8 +95,8 @@ class Knowledge:
     def certain(self) -> NDArray[np.uint8]:
         """Class id where exactly one class is allowed, else 0; uint8 (*S)."""
         single = (self.allowed != 0) & ((self.allowed & (self.allowed - np.uint32(1))) == 0)
-        # frexp gives the exponent of a power of two exactly: 2**k = 0.5 * 2**(k + 1)
-        return np.where(single, np.frexp(self.allowed.astype(np.float64))[1] - 1, 0).astype(np.uint8)
+        below = np.bitwise_count(self.allowed - np.uint32(1))  # k bits are set in 2**k - 1
+        return np.where(single, below, np.uint8(0))
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -139,7 +141,7 @@ class Knowledge:
         shown = self.painted | self.complete
         line = self.painted & (self.seeds == 0)
         between = (shown & _near_two(self.seeds, 1)) | (line & _near_two(self.seeds, _THIN_PX))
-        ring = ndimage.maximum_filter(between, size=3, mode="constant", cval=0)
+        ring = largest_near(between, 1)
         targets[((self.seeds > 0) | self.complete) & ~ring] = 0
         targets[between] = 1
         return targets
@@ -148,9 +150,8 @@ class Knowledge:
 def _near_two(seeds: NDArray[np.int32], radius_px: int) -> NDArray[np.bool_]:
     """Where a cube of side 2 r + 1 holds two different seeds."""
     none = np.iinfo(np.int32).max
-    size = 2 * radius_px + 1
-    largest = ndimage.maximum_filter(seeds, size=size, mode="constant", cval=0)
-    smallest = ndimage.minimum_filter(np.where(seeds == 0, none, seeds), size=size, mode="constant", cval=none)
+    largest = largest_near(seeds, radius_px)
+    smallest = smallest_near(np.where(seeds == 0, none, seeds), radius_px)
     return np.asarray((largest > 0) & (smallest < largest))
 
 

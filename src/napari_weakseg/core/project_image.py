@@ -266,6 +266,7 @@ class ProjectImage:
         *,
         region: Region | None = None,
         reach_px: Mapping[int, float] | None = None,
+        before: Knowledge | None = None,
     ) -> Knowledge:
         """Merge all facts about a frame, or about a part of it.
 
@@ -277,6 +278,8 @@ class ProjectImage:
         reach_px : mapping of int to float, optional
             Class id → distance from its blobs, in pixels along X, beyond which "all objects" rules the class
             out.
+        before : Knowledge, optional
+            Of the same place at the same `revision`: what another reach does not touch is taken over.
         """
         place = self.frame_region(frame)
         if region is not None:
@@ -288,6 +291,7 @@ class ProjectImage:
             spatial_ndim=self._project.ndim,
             reach_px=reach_px or {},
             sampling=self.spacing,
+            before=before,
         )
 
     def flush(self) -> None:

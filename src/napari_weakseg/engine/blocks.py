@@ -221,10 +221,12 @@ def read(image: ProjectImage, place: Place, reach_px: dict[int, float]) -> Block
 
 
 def update(block: Block, image: ProjectImage, reach_px: dict[int, float]) -> None:
-    """Take in changed annotations."""
+    """Take in changed annotations, classes or reach."""
+    before = block.knowledge if block.revision == image.revision else None
     block.revision = image.revision
-    block.knowledge = image.knowledge(block.place.frame, region=block.place.region, reach_px=reach_px)
-    block.interfaces = interfaces_of(block.knowledge)
+    block.knowledge = image.knowledge(block.place.frame, region=block.place.region, reach_px=reach_px, before=before)
+    if before is None or not np.array_equal(before.complete, block.knowledge.complete):
+        block.interfaces = interfaces_of(block.knowledge)
     _take_hints(block, image)
     block.held_out &= block.knowledge.painted | block.knowledge.complete
     settle_growth(block)

@@ -15,7 +15,7 @@ __all__ = ["Factors", "downsampled", "factors_for", "shrunk", "stretched"]
 Factors = tuple[int, ...]
 """Pixels along each spatial axis that become one."""
 
-_THICK_PX = {2: 7.0, 4: 16.0}  # from which blobs are seen so many times smaller
+_THICK_PX = {2: 7.0, 4: 20.0}  # from which blobs are seen so many times smaller
 _OF_EXACT = 0.5  # a blob is about half as thick as its object
 _STROKES = 3.0  # how slender the middle mark of a class is, from which they are strokes
 

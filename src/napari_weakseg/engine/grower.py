@@ -28,6 +28,7 @@ from napari_weakseg.engine.growing import (
     take_claims,
 )
 from napari_weakseg.engine.growth import GrowthRules, GrowthState
+from napari_weakseg.engine.memory import key_of
 from napari_weakseg.engine.outline import Outline
 from napari_weakseg.engine.store import BlockStore
 from napari_weakseg.engine.voice import Says
@@ -42,7 +43,8 @@ _BLOCKS = 48  # that grow during training
 _BLIND_ROUNDS, _BLIND_TAU = 2, 0.9
 _BOLD_TAUS, _BOLD_PRECISION = (0.5, 0.6, 0.7), 0.95  # tried by the guard before the cautious one, boldest first
 _PRECISION = 0.9
-_JUDGED = 8  # blocks that outlines are judged on
+_CLAIMED_PER_STEP = 300_000  # pixels of the blocks that are claimed around for the first time
+_JUDGED, _JUDGED_PIXELS = 8, 1_500_000  # blocks that outlines are judged on, one at least
 _ACCURACY = (0.75, 0.9)  # of outlines on exact objects, at which trust begins and is full
 _AGREEMENT = (0.65, 0.8)  # of outlines and forest, in the same way
 
@@ -73,6 +75,8 @@ class Grower:
         self.tau = config.tau
         self.trust = 1.0
         self._next = _FROM
+        self._waiting: list[Block] = []  # for their first claims
+        self._claims_next = 0.0  # step, from which the next of them is claimed around
         self._shapes, self._shapes_stale = BoxShapes(project.ndim), False
 
     @property
@@ -83,31 +87,29 @@ class Grower:
 
     def judge_outlines(self, guess: Guess) -> None:
         """Trust the outlines as far as exact objects bear them out, else as a guess from looks alone agrees."""
-        exact = [block for block in self._store.blocks if block.exact][:_JUDGED]
+        exact = _few([block for block in self._store.blocks if block.exact])
         found, (low, high) = [outline_accuracy(block, self._rng) for block in exact], _ACCURACY
         if not np.isfinite(found).any():
-            shown = [block for block in self._store.blocks if not block.exact and block.growth is not None][:_JUDGED]
+            shown = _few([block for block in self._store.blocks if not block.exact and block.growth is not None])
             found = [outline_agreement(b, guess, everywhere=self._everywhere(b), rng=self._rng) for b in shown]
             low, high = _AGREEMENT
         if np.isfinite(found).any():
             self.trust = float(np.clip((np.nanmean(found) - low) / (high - low), 0, 1))
 
-    def claim_shapes(self, blocks: Sequence[Block]) -> None:
-        """Claim what the edges say around blobs that have not grown yet, and what boxes show where there are none."""
-        if not self._config.claim_weight:
-            return
+    def take_in(self, blocks: Sequence[Block]) -> None:
+        """Let blocks that are new, or have new marks, be looked at before those that wait already."""
         rough = [block for block in blocks if not block.exact]
         self._shapes_stale |= len(rough) < len(blocks)
-        for block in rough if self._outline_weight else ():
-            claim_outline(block, self._outline_weight, everywhere=self._everywhere(block), slopes=self._slopes)
-        for block in rough if self._config.box_shapes else ():
-            if self._shapes_stale and self._shapes.concerns(block):  # exact objects are looked at for boxes only
-                self._shapes.learn(self._store.blocks)
-                self._shapes_stale = False
-            self._shapes.claim(block)
+        if self._config.claim_weight:
+            self._waiting = rough + [block for block in self._waiting if block not in rough]
 
     def step(self, step: int, says: Says) -> None:
-        """Take a round in one block if it is time for it."""
+        """Claim around some blobs and boxes that wait for it, and take a round in one block if it is time for it."""
+        self._claims_next = max(self._claims_next, step)
+        while self._waiting and self._claims_next < step + 1:
+            block = self._waiting.pop(0)
+            self._claim(block)
+            self._claims_next += block.allowed.size / _CLAIMED_PER_STEP
         if self._config.growth == "off" or not self._config.rounds or step < _FROM:
             return
         if step % _GUARD_EVERY == 0:
@@ -122,14 +124,37 @@ class Grower:
             self._grow(block, says)
             self._next = step + max(_EVERY, block.allowed.size // _PER_STEP)
 
+    def _claim(self, block: Block) -> None:
+        """Claim what the edges say around blobs that have not grown yet, and what boxes show where there are none."""
+        if self._outline_weight:
+            claim_outline(block, self._outline_weight, everywhere=self._everywhere(block), slopes=self._slopes)
+        if self._config.box_shapes:
+            if self._shapes_stale and self._shapes.concerns(block):  # exact objects are looked at for boxes only
+                self._shapes.learn(self._store.blocks)
+                self._shapes_stale = False
+            self._shapes.claim(block)
+
     def save(self) -> dict[str, Any]:
-        """Give what growth has found out, as JSON."""
-        return {"safe_rounds": self.safe, "tau": self.tau, "outline_trust": self.trust, "next": self._next}
+        """Give what growth has found out and what waits to be claimed, as JSON."""
+        return {
+            "safe_rounds": self.safe,
+            "tau": self.tau,
+            "outline_trust": self.trust,
+            "next": self._next,
+            "claims_next": self._claims_next,
+            "waiting": [key_of(block.place) for block in self._waiting],
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what `save` gave."""
         self.safe, self.tau, self.trust = state["safe_rounds"], float(state["tau"]), float(state["outline_trust"])
         self._next = int(state.get("next", _FROM))
+        self._claims_next = float(state.get("claims_next", 0))
+        order = {
+            (image, tuple(frame), tuple(start)): i for i, (image, frame, start) in enumerate(state.get("waiting", []))
+        }
+        found = {order[key]: block for block in self._store.blocks if (key := key_of(block.place)) in order}
+        self._waiting = [found[i] for i in sorted(found)]
 
     @property
     def _outline_weight(self) -> float:
@@ -199,3 +224,9 @@ class Grower:
             outline_weight=self._outline_weight,
             slopes=self._slopes,
         )
+
+
+def _few(blocks: Sequence[Block]) -> list[Block]:
+    """Give the first blocks, as many as are soon looked at."""
+    before = np.cumsum([0] + [block.allowed.size for block in blocks])
+    return [block for block, n in zip(blocks[:_JUDGED], before, strict=False) if n < _JUDGED_PIXELS]

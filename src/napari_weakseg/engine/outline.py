@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.knowledge import Knowledge
+from napari_weakseg.core.windows import largest_near, smallest_near
 from napari_weakseg.engine.stopping import edge_strength, watershed_objects
 
 __all__ = ["Outline", "outline"]
@@ -66,16 +67,16 @@ def outline(
     edges = edge_strength(pixels, sampling=sampling)
     objects = watershed_objects(edges, knowledge.seeds, sure)
     classes = np.where(objects > 0, knowledge.seed_class[objects], np.uint8(BACKGROUND))
-    least = ndimage.minimum_filter(classes, 3)
-    meet = least != ndimage.maximum_filter(classes, 3)
+    least = smallest_near(classes, 1)
+    meet = least != largest_near(classes, 1)
     return Outline(objects, np.where(meet, np.uint8(0), classes), _slopes(edges, meet & (least == BACKGROUND)))
 
 
 def _slopes(edges: NDArray[np.float32], border: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Find the slopes of those borders that are broader than a sharp edge would be."""
-    crest = ndimage.maximum_filter(np.where(border, edges, np.float32(0)), 2 * _SLOPE_PX + 1)
+    crest = largest_near(np.where(border, edges, np.float32(0)), _SLOPE_PX)
     slope = (edges > crest / 2) & (crest > 0)
     away = ndimage.distance_transform_edt(~border)
-    reaches = ndimage.maximum_filter(np.where(slope, away, 0), 5)
+    reaches = largest_near(np.where(slope, away, 0), 2)
     broad: NDArray[np.bool_] = slope & (reaches > _SHARP_PX)
     return broad

@@ -47,6 +47,7 @@ from scipy import ndimage
 from scipy.special import entr
 
 from napari_weakseg.core.classes import BACKGROUND
+from napari_weakseg.core.windows import largest_near
 from napari_weakseg.engine.growth_step import Flags, Floats, Ids
 
 __all__ = ["SECONDS", "UNSURE_BITS", "Kind", "MarkOffer", "best_mark", "entropy_bits", "mark_offers", "presence_of"]
@@ -223,7 +224,7 @@ def _objects(mean: Floats, ids: Ids, n: int) -> NDArray[np.int64]:
     """Count the sure parts of objects that each region touches; 1 where there is none, an object of its own."""
     sure = (mean.argmax(0) + 1 != BACKGROUND) & (mean.sum(0) > 0) & (ids == 0)
     cores, _ = ndimage.label(sure)
-    near = ndimage.maximum_filter(cores, size=3, mode="constant", cval=0)
+    near = largest_near(cores, 1)
     touching = np.unique(np.stack([ids[ids > 0], near[ids > 0]]), axis=1)
     counts = np.bincount(touching[0, touching[1] > 0], minlength=n + 1)[1:]
     return np.maximum(counts, 1).astype(np.int64)

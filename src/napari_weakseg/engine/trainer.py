@@ -52,8 +52,8 @@ from napari_weakseg.engine.voice import LATELY, Voice
 
 __all__ = ["Trainer"]
 
-_FIRST_BLOCKS, _FIRST_PIXELS = 24, 3_000_000  # read before the first step at most; the rest while training
-_READ_PIXELS = 150_000  # between two steps, of small blocks
+_FIRST_BLOCKS, _FIRST_PIXELS = 150, 16_000_000  # read before the first step at most; the rest while training
+_READ_PIXELS = 300_000  # between two steps, of small blocks
 _WARM_UP = 20  # steps until the full step size
 _HALVED_AT = 200  # step at which the step size has halved
 _LEAST_STEP = 0.1
@@ -133,7 +133,7 @@ class Trainer:
             self._early.learn(self.steps)
         if (forest := self._early.ready) is not None and not self.steps:
             self._grower.judge_outlines(forest.predict_at)
-        self._grower.claim_shapes(self._store.blocks)
+        self._grower.take_in(self._store.blocks)
         self._trust.take_in(self._store.blocks)
         yield f"Learning on {devices.describe(self._device)}"
 
@@ -143,7 +143,7 @@ class Trainer:
             return
         self._take_classes()
         changed = self._store.changed(image)
-        self._grower.claim_shapes(changed)
+        self._grower.take_in(changed)
         self._trust.take_in(changed)
         if changed:
             self._choose_factors()
@@ -319,7 +319,7 @@ class Trainer:
             read.append(block)
         if self._store.complete:
             self._store.settle()
-        self._grower.claim_shapes(read)
+        self._grower.take_in(read)
         self._trust.take_in(read)
         self._early.read_on(self.steps)
 
