@@ -173,3 +173,13 @@ def test_no_quality_without_held_out_marks(make_project: MakeProject) -> None:
         raise AssertionError("nothing to judge")
 
     assert quality(store.blocks, never, 2) == (None, 0)
+
+
+def test_background_of_every_eighth_block_is_held_out_where_there_is_enough(make_project: MakeProject) -> None:
+    """Else nothing would tell whether objects swell into it."""
+    labels = blobs(4)
+    for images, expected in ((16, 2), (9, 0)):
+        store = filled(project_of(make_project, *[labels] * images))
+        spared = [block for block in store.blocks if block.held_out[labels == 1].all()]
+        assert len(spared) == expected
+        assert all(1 not in block.marked_at for block in spared)

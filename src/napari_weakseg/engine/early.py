@@ -45,7 +45,7 @@ class EarlyForest:
         self._blocks = 0  # that it has learned from
         if wanted:  # it takes seconds, which the images are read in
             threading.Thread(target=importlib.import_module, args=("sklearn.ensemble",), daemon=True).start()
-        self.kept_share = 0.0
+        self.judged_share: float | None = None
 
     def begin(self, ndim: int, channels: int, classes: int) -> None:
         """Begin anew, for so many classes."""
@@ -58,10 +58,12 @@ class EarlyForest:
         return self._forest if self._forest is not None and self._forest.ready else None
 
     def share(self, step: int) -> float:
-        """Share of the forest in the prediction."""
+        """Share of the forest in the prediction: as judged, else by the number of steps."""
         if not self._wanted:
             return 0.0
-        return max(float(expit(3 * (1 - step / (_HALF * self._classes)))), self.kept_share)
+        if self.judged_share is not None:
+            return self.judged_share
+        return float(expit(3 * (1 - step / (_HALF * self._classes))))
 
     def counts(self, step: int) -> bool:
         """Whether it has anything to say still."""
@@ -80,7 +82,7 @@ class EarlyForest:
             self.learn(step)
 
     def judge(self, step: int, says: Says) -> None:
-        """Keep it beside the network for as long as held-out marks of several classes speak for it.
+        """Bring its share half the way to what held-out marks of several classes speak for.
 
         Of rough marks only: by the one part of an exact image that is held out it was kept where it did harm.
         """
@@ -104,10 +106,10 @@ class EarlyForest:
             places.append((pixels, at))
             of_network.append(said.reshape(len(said), -1)[:, at])
             labels.append(certain[window].ravel()[at])
-        self.kept_share = 0.0
         if places:
             of_forest = forest.predict_places(places)
-            self.kept_share = best_share(of_forest, np.concatenate(of_network, 1), np.concatenate(labels)) or 0.0
+            best = best_share(of_forest, np.concatenate(of_network, 1), np.concatenate(labels))
+            self.judged_share = self.judged_share if best is None else (self.share(step) + best) / 2
 
     def joined(self, step: int, pixels: Floats, said: Floats) -> Floats:
         """Add its share to what the network says of an image, (K, *S)."""
@@ -121,8 +123,8 @@ class EarlyForest:
         """Give what it learned from, if it still counts."""
         return self._forest.save() if self._forest is not None and self.counts(step) else {}
 
-    def restore(self, tensors: Mapping[str, Tensor], kept_share: float) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], judged_share: float | None) -> None:
         """Take back what `save` gave, unless it has learned already."""
-        self.kept_share = kept_share
+        self.judged_share = judged_share
         if self._forest is not None and not self._forest.ready:
             self._forest.restore(tensors)

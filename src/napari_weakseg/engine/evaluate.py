@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.regions import Region
 from napari_weakseg.engine.blocks import Block
 
@@ -19,8 +20,9 @@ _FEWEST_EXACT = 3  # ... of one exact block in this many
 def hold_out(block: Block, index: int, marks_of_class: Sequence[int]) -> None:
     """Set marks of a block aside.
 
-    Of rough blocks, about one blob in eight of each class that has at least 16 in the project. Of every third exact
-    block, the last quarter along X. Which ones depends on the place of the block and the blob alone, so that a mark
+    Of rough blocks, about one blob in eight of each class that has at least 16 in the project, and the painted
+    background of every eighth block where there are 16 with any. Of every third exact block, the last quarter along X.
+    Which ones depends on the place of the block and the blob alone, so that a mark
     stays held out whatever is painted elsewhere.
 
     Parameters
@@ -29,7 +31,7 @@ def hold_out(block: Block, index: int, marks_of_class: Sequence[int]) -> None:
     index : int
         Of the block; must depend on its place alone.
     marks_of_class : sequence of int
-        Blobs of each class id in the project; entry 0 is not used.
+        Blobs of each class id in the project, for the background the blocks with paint; entry 0 is not used.
     """
     block.held_out[:] = False
     if block.exact:
@@ -38,11 +40,14 @@ def hold_out(block: Block, index: int, marks_of_class: Sequence[int]) -> None:
             block.held_out[..., width - width // _EXACT_SHARE :] = block.knowledge.complete[
                 ..., width - width // _EXACT_SHARE :
             ]
-    elif len(block.knowledge.seed_class) > 1:
-        counts = np.asarray(marks_of_class)[block.knowledge.seed_class]
-        spared = (_drawn(block.knowledge.seeds, index) % _SHARE == 0) & (counts >= _FEWEST)
-        spared[0] = False
-        block.held_out[:] = spared[block.knowledge.seeds]
+    else:
+        if len(block.knowledge.seed_class) > 1:
+            counts = np.asarray(marks_of_class)[block.knowledge.seed_class]
+            spared = (_drawn(block.knowledge.seeds, index) % _SHARE == 0) & (counts >= _FEWEST)
+            spared[0] = False
+            block.held_out[:] = spared[block.knowledge.seeds]
+        if index % _SHARE == _SHARE - 1 and marks_of_class[BACKGROUND] >= _FEWEST:
+            block.held_out |= block.knowledge.painted & (block.knowledge.certain == BACKGROUND)
     block.refresh()
 
 
@@ -84,8 +89,8 @@ def quality(
 
     Notes
     -----
-    On rough blocks only blobs are held out, not the border of objects, so the score says how often marks are met, not
-    how good borders are; with exact images in the project it says both.
+    On rough blocks only blobs and strokes are held out, not the border of objects, so the score says how often marks
+    are met, not how good borders are; with exact images in the project it says both.
     """
     hits, predicted, marked = (np.zeros(n_classes + 1, np.int64) for _ in range(3))
     for block in blocks:

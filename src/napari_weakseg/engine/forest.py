@@ -21,7 +21,7 @@ from napari_weakseg.engine.memory import Key, key_of
 
 __all__ = ["PixelForest"]
 
-_MAX_PIXELS = 40_000
+_MAX_PIXELS = 80_000
 _MAX_FILTERED = 12_000_000  # pixels of the blocks that they are drawn from
 _TREES = 30
 _PLACES = 12  # far enough from each other that must be marked, for a scale to be looked at

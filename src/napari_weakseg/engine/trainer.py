@@ -526,7 +526,7 @@ class Trainer:
             "downsample": list(self._factors),
             "heads": sorted(heads_of(self._config)),
             "trust": self._trust.save(),
-            "kept_share": self._early.kept_share,
+            "forest_share": self._early.judged_share,
             "blocks": records,
             "rng": self._rng.bit_generator.state,
         }
@@ -550,7 +550,7 @@ class Trainer:
         self._sure.means = tensors["sure"].to(self._device)
         self._rng.bit_generator.state = state["rng"]
         self._teacher.updates = int(state["updates"])
-        self._early.restore(tensors, float(state["kept_share"]))
+        self._early.restore(tensors, state.get("forest_share"))
         self._grower.restore(state["growth"])
         self._store.restore(tensors, state["blocks"])
         self._trust.restore(state["trust"], self._store.blocks, self._device)
