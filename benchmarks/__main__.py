@@ -1,6 +1,6 @@
-"""``python -m benchmarks [quality | growth | objects | speed | study | papers | rounds | report]``.
+"""``python -m benchmarks [quality | growth | objects | volumes | speed | study | papers | rounds | report]``.
 
-Where none is named: quality, growth, objects, speed and the report.
+Where none is named: quality, growth, objects, volumes, speed and the report.
 """
 
 import argparse
@@ -17,7 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is asked for; returns the exit code."""
     given = _parser().parse_args(arguments)
     code = 0
-    for name in ("speed", "quality", "growth", "objects", "report") if given.what == "all" else (given.what,):
+    for name in (
+        ("speed", "quality", "growth", "objects", "volumes", "report") if given.what == "all" else (given.what,)
+    ):
         try:
             _COMMANDS[name](given)
         except NoData as error:
@@ -114,6 +116,23 @@ def _objects(given: argparse.Namespace) -> None:
     )
 
 
+def _volumes(given: argparse.Namespace) -> None:
+    from benchmarks import volumes
+    from benchmarks.quality import Options
+
+    volumes.run(
+        Options(
+            seeds=given.seeds,
+            seconds=given.seconds or volumes.SECONDS,
+            device=given.device,
+            threads=given.threads,
+            images=given.images,
+            judges=given.judges,
+            folder=given.results,
+        )
+    )
+
+
 def _speed(given: argparse.Namespace) -> None:
     from benchmarks import speed
 
@@ -194,6 +213,7 @@ _COMMANDS = {
     "quality": _quality,
     "growth": _growth,
     "objects": _objects,
+    "volumes": _volumes,
     "speed": _speed,
     "study": _study,
     "papers": _papers,

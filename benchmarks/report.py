@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import growth, objects, quality, results, speed
+from benchmarks import growth, objects, quality, results, speed, volumes
 from benchmarks.arms import ARMS
 from benchmarks.chart import Curve, draw
 from benchmarks.report_speed import speed_section
@@ -65,6 +65,7 @@ def write(folder: Path, page: Path) -> None:
         sections.append("## Segmentation from rough marks\n\nNot measured yet.\n")
     sections.append(_growth_section(results.read(folder / growth.FILE)))
     sections.append(objects.section(results.read(folder / objects.FILE)))
+    sections.append(volumes.section(results.read(folder / volumes.FILE)))
     sections.append(speed_section(results.read(folder / speed.FILE)))
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text("\n".join(sections), encoding="utf-8")

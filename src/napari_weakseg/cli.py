@@ -290,20 +290,37 @@ def predict(
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write class probabilities too.")] = False,
     objects: Annotated[bool, typer.Option("--objects", help="Write ids of single objects and a table too.")] = False,
+    zarr: Annotated[
+        bool,
+        typer.Option("--zarr", help="Write OME-Zarr piece by piece instead, for images beyond memory; goes on later."),
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Predict images and write label images (TIFF, class ids, background 0)."""
+    """Predict images and write label images (TIFF, class ids, background 0).
+
+    With --zarr the background keeps its number 1, and 0 is what is not predicted yet: the same command goes on where it
+    was stopped, as long as nothing new was learned.
+    """
+    if zarr and (probabilities or objects):
+        raise typer.BadParameter("--zarr writes class ids only; leave it or the others out.")
     written: dict[str, str] = {}
     with Project.open(project) as opened, Session(opened, device=device) as session, _bar() as bar:
         folder = out or opened.prediction_dir
         jobs = prediction_jobs(opened, images)
         task = bar.add_task("Predicting", total=len(jobs))
+
+        @session.state_changed.connect
+        def on_state(event: messages.StateChanged) -> None:
+            bar.update(task, description=event.message)
+
         for job in jobs:
             with member(opened, job) as name:
-                bar.update(task, description=f"Predicting “{name}”")
-                path = folder / f"{name}.tif"
-                predict_to_file(session, name, path, probabilities=probabilities, objects=objects)
+                path = folder / f"{name}.{'ome.zarr' if zarr else 'tif'}"
+                if zarr:
+                    session.predict_to(name, path)
+                else:
+                    predict_to_file(session, name, path, probabilities=probabilities, objects=objects)
                 written[name] = str(path)
             bar.advance(task)
     _print(written, as_json, "\n".join(written.values()))

@@ -4,10 +4,12 @@ No torch is imported here (the engine thread does that) and no Qt: a window call
 timer.
 """
 
+import functools
 import itertools
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -17,6 +19,7 @@ from psygnal import Signal
 
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import ProjectError, TrainingError
+from napari_weakseg.core.prediction_store import PredictionStore
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.engine.factory import checkpoints_of, mark_counter, trainer_factory
@@ -49,6 +52,8 @@ from napari_weakseg.engine.messages import (
     StateChanged,
     Status,
     Stop,
+    Store,
+    Stored,
     Suggest,
     Suggested,
     View,
@@ -60,7 +65,7 @@ from napari_weakseg.engine.scores import ClassScore, score
 #: Seconds to wait for the engine to reach its next boundary, save and end.
 CLOSE_TIMEOUT_S = 20.0
 _WAIT_S = 0.1  # short enough that Ctrl-C is noticed at once on every system
-_Met = Predicted | Grown | Suggested | Reviewed
+_Met = Predicted | Stored | Grown | Suggested | Reviewed
 _Answer = _Met | Refused
 _Block = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.int32]
 
@@ -283,6 +288,34 @@ class Session:
             blocks.append(answer.labels if answer.probabilities is None else answer.probabilities)
         return _stack(blocks, image, probabilities) if frame is None else blocks[0]
 
+    def predict_to(self, name: str, path: Path | str) -> Path:
+        """Predict all frames of an image into an OME-Zarr folder, piece by piece: the image may be beyond memory.
+
+        What is written stays when it is stopped or killed; the same call goes on from there, as long as nothing new
+        was learned. `state_changed` tells how far it is.
+
+        Parameters
+        ----------
+        name : str
+        path : path
+            Folder of the store: class ids, uint8 (*label_shape), level ``0``.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        TrainingError
+            Nothing has been learned yet, something else is at `path`, the disk refuses, or it was stopped.
+        ProjectError
+            No image of that name.
+        """
+        image, folder, ndim = self._image(name), Path(path), self.project.ndim
+        opened = functools.partial(PredictionStore, folder, image, ndim)
+        self._ask(Store(next(self._ids), name, tuple(image.frames()), opened))
+        return folder
+
     def find_objects(
         self,
         name: str,
@@ -450,9 +483,9 @@ class Session:
             _emit(self, event)
 
     def _note(self, event: Event) -> None:
+        if isinstance(event, _Answer) and event.request_id in self._awaited:
+            self._awaited[event.request_id] = event
         match event:
-            case Predicted() | Grown() | Suggested() | Reviewed() | Refused() if event.request_id in self._awaited:
-                self._awaited[event.request_id] = event
             case Finished() if event.run_id in self._ended:
                 self._ended[event.run_id] = event
             case Failed():

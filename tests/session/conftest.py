@@ -78,7 +78,13 @@ class FakeTrainer:
         self._do("report")
         return Report(self.steps, 1 / (1 + self.steps), {"set": 0.5}, 0.5, 10, "", self.rounds)
 
-    def predict(self, image: str, frame: tuple[int, ...], region: Any = None, *, first: Any = None) -> Iterator[Tile]:
+    @property
+    def fingerprint(self) -> str:
+        return str(self.steps)
+
+    def predict(
+        self, image: str, frame: tuple[int, ...], region: Any = None, *, first: Any = None, done: Any = ()
+    ) -> Iterator[Tile]:
         self._do("predict", (image, frame, region, first))
         rows = range(SHAPE[0]) if region is None else range(region[0].start, region[0].stop)
         columns = slice(0, SHAPE[1]) if region is None else region[1]

@@ -67,7 +67,13 @@ class FakeTrainer:
         found: NDArray[np.uint8] = np.asarray(ids, np.uint8)[distance.argmin(0)]
         return found
 
-    def predict(self, image: str, frame: tuple[int, ...], region: Any = None, *, first: Any = None) -> Iterator[Tile]:
+    @property
+    def fingerprint(self) -> str:
+        return str(self.steps)
+
+    def predict(
+        self, image: str, frame: tuple[int, ...], region: Any = None, *, first: Any = None, done: Any = ()
+    ) -> Iterator[Tile]:
         shape = self.project.images[image].label_shape[-self.project.ndim :]
         region = region or tuple(slice(0, n) for n in shape)
         *outer, rows, columns = region

@@ -16,6 +16,7 @@ from napari_weakseg.engine.messages import (
     Shutdown,
     Start,
     Stop,
+    Store,
     Suggest,
     View,
 )
@@ -114,7 +115,7 @@ class Inbox:
             case View():
                 self.view_changed |= command != self.view and command.image is not None
                 self.view = command if command.image is not None else None
-            case Predict() | Grow() | Suggest() | Review():
+            case Predict() | Store() | Grow() | Suggest() | Review():
                 self.requests.append(command)
             case Save():
                 self.save = True

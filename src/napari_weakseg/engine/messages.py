@@ -8,7 +8,7 @@ A frame is a tuple of indices along the axes before the spatial ones, ``()`` whe
 A region is a tuple of slices over the spatial axes with explicit start and stop.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from napari_weakseg.core.prediction_store import PredictionStore
     from napari_weakseg.engine.objects import Fragments
     from napari_weakseg.engine.protocol import ClaimTrust
     from napari_weakseg.engine.queries import Query, Suggestion
@@ -132,6 +133,19 @@ class Predict:
 
 
 @dataclass(frozen=True, slots=True)
+class Store:
+    """Predict what is missing in a store on disk; answered by :class:`Stored` or :class:`Refused`.
+
+    `opened` opens the store for what a prediction depends on (`TrainerProtocol.fingerprint`).
+    """
+
+    request_id: int
+    image: str
+    frames: tuple[Frame, ...]
+    opened: "Callable[[str], PredictionStore]"
+
+
+@dataclass(frozen=True, slots=True)
 class Grow:
     """Tell where the blobs have grown to; answered by :class:`Grown` or :class:`Refused`."""
 
@@ -166,7 +180,7 @@ class Shutdown:
     """Save, free everything and end the thread."""
 
 
-Request = Predict | Grow | Suggest | Review
+Request = Predict | Store | Grow | Suggest | Review
 Command = Start | Stop | Pause | Resume | AnnotationsChanged | View | Request | Save | Shutdown
 
 # -------------------------------------------------------------------- events
@@ -237,6 +251,14 @@ class Predicted:
     labels: NDArray[np.uint8]
     probabilities: NDArray[np.float32] | None = None
     fragments: "Fragments | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Answer to :class:`Store`: every piece is on disk."""
+
+    request_id: int
+    image: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -340,6 +362,7 @@ Event = (
     | Saved
     | Conflict
     | Predicted
+    | Stored
     | Grown
     | Suggested
     | Reviewed

@@ -1,6 +1,6 @@
 """Prediction of frames of any size, tile by tile, as a generator that can be left at any moment."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ def predict_tiles(
     halo_px: int,
     region: Region | None = None,
     first: Region | None = None,
+    done: Container[tuple[int, ...]] = (),
 ) -> Iterator[Tile]:
     """Predict by overlapping windows, blended with Gaussian weights; each pixel is given once, when final.
 
@@ -38,6 +39,8 @@ def predict_tiles(
         The part of the frame to predict; all of it if not given.
     first : Region, optional
         Cells that touch it come first (what is on the screen), the nearest to its middle before the others.
+    done : container of tuple of int
+        Tiles that start at one of these are left out.
 
     Yields
     ------
@@ -51,7 +54,7 @@ def predict_tiles(
     """
     asked = whole(shape) if region is None else region
     grid = _Grid(tuple(shape), tile_px, halo_px)
-    order = grid.cells_touching(asked)
+    order = [cell for cell in grid.cells_touching(asked) if grid.start_within(cell, asked) not in done]
     if first is not None:
         middle = [(s.start + s.stop) / 2 for s in first]
         order.sort(key=lambda cell: grid.rank(cell, first, middle))
@@ -85,6 +88,10 @@ class _Grid:
     def cell(self, index: Window) -> Region:
         sizes = zip(index, self.counts, self.shape, strict=True)
         return tuple(slice(n * i // c, n * (i + 1) // c) for i, c, n in sizes)
+
+    def start_within(self, index: Window, region: Region) -> tuple[int, ...]:
+        """First pixel of a cell inside a region."""
+        return tuple(max(a.start, b.start) for a, b in zip(self.cell(index), region, strict=True))
 
     def window(self, index: Window) -> Region:
         return tuple(

@@ -1,6 +1,6 @@
 """What the runner asks of a trainer. It knows no thread, no queue and no window."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Container, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -117,9 +117,22 @@ class TrainerProtocol(Protocol):
         """Tell how training stands; waits for the device."""
 
     def predict(
-        self, image: str, frame: tuple[int, ...], region: Region | None = None, *, first: Region | None = None
+        self,
+        image: str,
+        frame: tuple[int, ...],
+        region: Region | None = None,
+        *,
+        first: Region | None = None,
+        done: Container[tuple[int, ...]] = (),
     ) -> Iterator[Tile]:
-        """Predict a frame tile by tile, each pixel once; tiles that touch `first` come first."""
+        """Predict a frame tile by tile, each pixel once.
+
+        Tiles that touch `first` come first, those that start at one of `done` are left out.
+        """
+
+    @property
+    def fingerprint(self) -> str:
+        """What a prediction depends on beside the image: as long as it is the same, so is every tile."""
 
     def fragments(
         self,

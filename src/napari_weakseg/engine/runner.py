@@ -24,6 +24,7 @@ from napari_weakseg.engine.messages import (
     Start,
     StateChanged,
     Status,
+    Store,
     Suggest,
 )
 from napari_weakseg.engine.protocol import TrainerProtocol
@@ -128,7 +129,7 @@ class Runner:
         match command:
             case Start():
                 self._mailbox.put(Finished(command.run_id, "stopped", self.status.step, 0.0))
-            case Predict() | Grow() | Suggest() | Review():
+            case Predict() | Store() | Grow() | Suggest() | Review():
                 self._mailbox.put(
                     Refused(command.request_id, "The session is closed.", "Open the project in a new session.")
                 )

@@ -24,15 +24,19 @@ from napari_weakseg.engine.messages import (
     Request,
     Review,
     Reviewed,
+    Store,
+    Stored,
     Suggest,
     Suggested,
     View,
 )
-from napari_weakseg.engine.pacing import Pace
+from napari_weakseg.engine.pacing import Every, Pace
 from napari_weakseg.engine.protocol import Tile, TrainerProtocol
 
 if TYPE_CHECKING:
     from napari_weakseg.engine.queries import Suggestion
+
+_TOLD_EVERY_S = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +110,8 @@ class Showing:
                 return Suggested(number, tuple(self._staged(trainer.suggest(n, query=query))))
             case Review(number):
                 return Reviewed(number, tuple(trainer.claims()))
+            case Store():
+                return self._store(trainer, request)
             case Predict():
                 return self._predict(trainer, request)
 
@@ -141,6 +147,19 @@ class Showing:
         certainty = _joined(tiles, [tile.probabilities.max(0) for tile in tiles], np.float32)
         found = trainer.fragments(request.image, request.frame, answer.start, answer.labels, certainty)
         return replace(answer, fragments=found)
+
+    def _store(self, trainer: TrainerProtocol, request: Store) -> Stored:
+        """Write tile after tile; what was written stays, whatever happens."""
+        store, told = request.opened(trainer.fingerprint), Every(_TOLD_EVERY_S)
+        for frame in request.frames:
+            for tile in trainer.predict(request.image, frame, done=store.done(frame)):
+                store.write(frame, tile.start, class_ids(tile.probabilities))
+                if told.due():
+                    self._say(f"Predicting “{request.image}”: {100 * store.share:.0f} %.")
+                self._inbox.read()
+                if self._inbox.interrupted:
+                    raise _Interrupted
+        return Stored(request.request_id, request.image)
 
     # --------------------------------------------------------- live previews
 

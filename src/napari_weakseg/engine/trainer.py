@@ -1,6 +1,7 @@
 """Training: reads blocks, learns from what is known about them, grows their blobs, predicts."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Container, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -351,6 +352,7 @@ class Trainer:
         region: Region | None = None,
         *,
         first: Region | None = None,
+        done: Container[tuple[int, ...]] = (),
     ) -> Iterator[Tile]:
         """Predict a frame tile by tile; regions are along the spatial axes."""
         source = self._project.images[image]
@@ -370,7 +372,19 @@ class Trainer:
             halo_px=min(self._network().halo_px * max(self._factors), tile_px // 4),
             region=region,
             first=first,
+            done=done,
         )
+
+    @property
+    def fingerprint(self) -> str:
+        """What a prediction depends on beside the image: weights, what the forest learned from, sizes of tiles."""
+        self._network()
+        tensors = {**self._voice.network(self.steps).state_dict(), **self._early.save(self.steps)}
+        found = hashlib.sha256()
+        for name, tensor in sorted(tensors.items()):
+            found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        found.update(repr((self._plan.tile_px, self._factors, self._early.share(self.steps))).encode())
+        return found.hexdigest()
 
     def fragments(
         self,

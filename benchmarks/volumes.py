@@ -1,0 +1,180 @@
+"""Volumes learned from marks on one slice in five, beside the same slices seen one by one, and all masks exact."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks import results
+from benchmarks.judging import dice
+from benchmarks.quality import Options
+from benchmarks.sets import ImageSet, Picture, data_folder
+from benchmarks.training import train
+from napari_weakseg.core.config import TrainConfig
+from napari_weakseg.core.images import ImageSource
+from napari_weakseg.core.project import Project
+from napari_weakseg.core.project_image import ProjectImage
+from napari_weakseg.core.regions import whole
+from napari_weakseg.engine.trainer import Trainer
+
+FILE = "volumes.jsonl"
+KEY = ("set", "way", "seed", "seconds", "device", "threads", "images", "judges", "revision")
+SECONDS = 60.0
+#: A slice in so many is marked.
+EVERY = 5
+
+_AXES = "ZYX"
+_SETS = {item.name: item for item in (ImageSet("hippocampus3d_a", "hippocampus, MRI", judges=16),)}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How volumes are marked and seen.
+
+    Attributes
+    ----------
+    title : str
+    ndim : {2, 3}
+        2: slice by slice.
+    every : int
+        A slice in so many is marked.
+    """
+
+    title: str
+    ndim: Literal[2, 3]
+    every: int
+
+
+WAYS = {
+    "sparse": Way("3-D, one slice in five", 3, EVERY),
+    "slices": Way("2-D, the same slices one by one", 2, EVERY),
+    "full": Way("3-D, every slice", 3, 1),
+}
+
+
+def run(options: Options) -> None:
+    """Make all runs that are not finished yet."""
+    data_folder()
+    file = options.folder / FILE
+    for key in results.unfinished(file, KEY, _grid(options)):
+        print(f"{key['set']}, seed {key['seed']}, {WAYS[key['way']].title}", end=" … ", flush=True)
+        found = _measured(key)
+        results.append(file, {**results.machine(options.threads, key["device"]), **key, **found})
+        print(f"Dice {found['median']:.3f} after {found['steps']} steps", flush=True)
+
+
+def _grid(options: Options) -> Iterator[dict[str, Any]]:
+    device = results.machine(options.threads, options.device)["device"]
+    for seed in range(options.seeds):
+        for name in _SETS:
+            for way in WAYS:
+                yield {
+                    "set": name,
+                    "way": way,
+                    "seed": seed,
+                    "seconds": options.seconds,
+                    "device": device,
+                    "threads": options.threads,
+                    "images": options.images,
+                    "judges": options.judges,
+                    "revision": results.revision("benchmarks.volumes"),
+                }
+
+
+def _measured(key: Mapping[str, Any]) -> dict[str, Any]:
+    torch.set_num_threads(key["threads"])
+    image_set, way = _SETS[key["set"]], WAYS[key["way"]]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _project(Path(folder), image_set, way, key["seed"], key["images"]) as project,
+    ):
+        trainer = Trainer(project, TrainConfig(), device=key["device"], seed=key["seed"])
+        for _ in train(trainer, [key["seconds"]], device=key["device"]):
+            pass
+        rows = [
+            dice(_seen(trainer, way.ndim, pixels), truth, len(image_set.classes))
+            for pixels, truth in _volumes(image_set, key["judges"])
+        ]
+        steps = trainer.steps
+        trainer.close()
+    table = np.stack(rows)
+    return {
+        "steps": steps,
+        "median": round(float(np.median(np.nanmean(table, 1))), 4),
+        "classes": [round(float(value), 4) for value in np.nanmean(table, 0)],
+    }
+
+
+def _project(folder: Path, image_set: ImageSet, way: Way, seed: int, limit: int) -> Project:
+    project = Project.create(folder / "volumes.weakseg", image_set.classes, ndim=way.ndim)
+    names = image_set.names("train")
+    for i in np.random.default_rng(seed).permutation(len(names))[: limit or None]:
+        picture = image_set.picture(names[i])
+        mark_slices(project.add_image(picture.path, name=picture.name, axes=_AXES), picture, way.every)
+    return project
+
+
+def mark_slices(image: ProjectImage, picture: Picture, every: int) -> None:
+    """Paint one slice in so many exactly, and say so; the others stay blank."""
+    depth = len(picture.truth)
+    for z in range(depth)[every // 2 :: every]:
+        image.paint(picture.truth[z : z + 1], start=(z, 0, 0))
+        image.coverage(None, "exact", (z, 0, 0), (z + 1, *picture.truth.shape[1:]))
+
+
+def _seen(trainer: Trainer, ndim: int, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Class ids of a volume (C, Z, Y, X), (Z, Y, X)."""
+    ask: Callable[[NDArray[np.float32]], NDArray[np.float32]] = trainer.probabilities
+    said = ask(pixels) if ndim == 3 else np.stack([ask(pixels[:, z]) for z in range(pixels.shape[1])], 1)
+    return np.asarray(said.argmax(0) + 1, np.uint8)
+
+
+def _volumes(image_set: ImageSet, limit: int) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+    for picture in image_set.judging(limit):
+        source = ImageSource.open(picture.path, _AXES, spatial_ndim=3)
+        yield source.normalised(whole(source.label_shape)), picture.truth
+        source.close()
+
+
+def section(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Part of the page of results."""
+    chosen = results.newest(
+        [line for line in lines if not (line["images"] or line["judges"])], ("set", "way", "seed", "device", "seconds")
+    )
+    groups = sorted({(name, device, seconds) for name, _, _, device, seconds in chosen})
+    if not groups:
+        return "\n".join([_WORDS, "Not measured yet.\n"])
+    rows = ["|  | " + " | ".join(way.title for way in WAYS.values()) + " | of every slice |", "| --- |" + " ---: |" * 4]
+    for name, device, seconds in groups:
+        found = {
+            way: [x["median"] for (n, w, _, d, s), x in chosen.items() if (n, w, d, s) == (name, way, device, seconds)]
+            for way in WAYS
+        }
+        cells = [_told(found[way]) for way in WAYS]
+        share = (
+            100 * np.median(found["sparse"]) / np.median(found["full"]) if found["sparse"] and found["full"] else None
+        )
+        cells.append("–" if share is None else f"{share:.0f} %")
+        seeds = max(map(len, found.values()))
+        title = f"{_SETS[name].title} (`{name}`), {device}, {seconds:g} s, {seeds} seed{'s' * (seeds > 1)}"
+        rows.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join([_WORDS, *rows, "", f"Measured at {results.commits(chosen.values())}, not later.", ""])
+
+
+def _told(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    spread = f" ({min(values):.3f}–{max(values):.3f})" if len(values) > 1 else ""
+    return f"{np.median(values):.3f}{spread}"
+
+
+_WORDS = f"""## Volumes
+
+One slice in {EVERY} of every training volume is painted exactly, the others stay blank. Median over the test volumes of
+the mean Dice of the classes: of the network that sees volumes, of the one that sees the same slices one by one, and of
+the one that sees volumes painted in every slice, after the same time."""

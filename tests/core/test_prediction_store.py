@@ -1,0 +1,75 @@
+"""Predictions on disk: every piece once, gone on with after a kill, never over anything else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_weakseg.core.errors import ProjectError
+from napari_weakseg.core.prediction_store import PredictionStore
+from napari_weakseg.core.project import Project
+from napari_weakseg.core.project_image import ProjectImage
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Iterator[ProjectImage]:
+    with Project.create(tmp_path / "p.weakseg", ("background", "cell")) as project:
+        yield project.add_image(
+            np.zeros((2, 40, 60), np.float32), name="a", axes="ZYX", pixel_size={"Y": (0.5, "µm"), "X": (0.5, "µm")}
+        )
+
+
+def labels(value: int, shape: tuple[int, int] = (20, 30)) -> np.ndarray:
+    return np.full(shape, value, np.uint8)
+
+
+def test_pieces_are_found_again(tmp_path: Path, image: ProjectImage) -> None:
+    store = PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network")
+    store.write((1,), (20, 30), labels(2))
+    store.write((0,), (0, 0), labels(1))
+    again = PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network")
+    assert again.done((1,)) == {(20, 30)}
+    assert again.done((0,)) == {(0, 0)}
+    assert again.share == pytest.approx(1200 / 4800)
+    values = zarr.open_array(tmp_path / "s.ome.zarr" / "0", mode="r")[:]
+    assert (values[1, 20:, 30:] == 2).all()
+    assert (values[0, :20, :30] == 1).all()
+    assert (values > 0).sum() == 1200
+
+
+def test_it_is_an_ome_zarr_image_with_axes_and_pixel_size(tmp_path: Path, image: ProjectImage) -> None:
+    PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network")
+    (multiscale,) = zarr.open_group(tmp_path / "s.ome.zarr", mode="r").attrs["ome"]["multiscales"]
+    assert [axis["name"] for axis in multiscale["axes"]] == ["z", "y", "x"]
+    assert multiscale["axes"][1]["unit"] == "micrometer"
+    assert multiscale["datasets"][0]["coordinateTransformations"][0]["scale"] == [1.0, 0.5, 0.5]
+
+
+def test_a_line_that_a_kill_cut_off_does_not_count(tmp_path: Path, image: ProjectImage) -> None:
+    store = PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network")
+    store.write((0,), (0, 0), labels(1))
+    store.write((0,), (20, 0), labels(1))
+    done = tmp_path / "s.ome.zarr" / "done.txt"
+    done.write_bytes(done.read_bytes()[:-3])
+    again = PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network")
+    assert again.done((0,)) == {(0, 0)}
+    again.write((0,), (20, 0), labels(2))
+    assert PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network").done((0,)) == {(0, 0), (20, 0)}
+
+
+def test_what_another_network_said_is_thrown_away(tmp_path: Path, image: ProjectImage) -> None:
+    PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network").write((0,), (0, 0), labels(1))
+    store = PredictionStore(tmp_path / "s.ome.zarr", image, 2, "another")
+    assert not store.done((0,))
+    assert not zarr.open_array(tmp_path / "s.ome.zarr" / "0", mode="r")[:].any()
+
+
+def test_nothing_else_is_written_over(tmp_path: Path, image: ProjectImage) -> None:
+    folder = tmp_path / "holiday"
+    folder.mkdir()
+    (folder / "picture.txt").write_text("sea")
+    with pytest.raises(ProjectError, match="in the way"):
+        PredictionStore(folder, image, 2, "a network")
+    assert (folder / "picture.txt").read_text() == "sea"

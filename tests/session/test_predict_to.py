@@ -1,0 +1,121 @@
+"""Predictions that go to disk piece by piece: as the whole, stopped, killed and gone on with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from typer.testing import CliRunner
+
+from napari_weakseg.cli import app
+from napari_weakseg.core.config import TrainConfig
+from napari_weakseg.core.errors import TrainingError
+from napari_weakseg.core.project import Project
+from napari_weakseg.session import Session
+
+SIDE = 1800  # several tiles each way
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """A project of one large image with a few dabs of paint, trained for some steps."""
+    rng = np.random.default_rng(0)
+    pixels = rng.normal(0, 0.1, (SIDE, SIDE)).astype(np.float32)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    pixels += ((y % 60 - 30) ** 2 + (x % 60 - 30) ** 2 < 200).astype(np.float32)
+    np.save(tmp_path / "large.npy", pixels)
+    path = tmp_path / "large.weakseg"
+    with Project.create(path, ("background", "cell")) as project:
+        image = project.add_image(tmp_path / "large.npy", axes="YX")
+        labels = np.zeros((180, 180), np.uint8)
+        labels[25:35, 25:35], labels[85:95, 85:95], labels[0:6] = 2, 2, 1
+        image.paint(labels, start=(0, 0))
+        with Session(project, device="cpu", config=TrainConfig(width=8)) as session:
+            session.train(steps=3)
+    return path
+
+
+def stored(path: Path) -> np.ndarray:
+    return np.asarray(zarr.open_array(path / "0", mode="r")[:])
+
+
+def test_on_disk_is_the_same_as_in_memory(trained: Path, tmp_path: Path) -> None:
+    with Project.open(trained) as project, Session(project, device="cpu", config=TrainConfig(width=8)) as session:
+        whole = session.predict("large")
+        assert np.array_equal(stored(session.predict_to("large", tmp_path / "out.ome.zarr")), whole)
+    assert set(np.unique(whole)) <= {1, 2}
+
+
+def test_a_stopped_prediction_goes_on_where_it_was(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.ome.zarr"
+    with Project.open(trained) as project, Session(project, device="cpu", config=TrainConfig(width=8)) as session:
+        stops = iter([True])
+
+        @session.state_changed.connect
+        def stop(event: object) -> None:
+            if (out / "done.txt").exists() and next(stops, False):
+                session.stop()
+
+        with pytest.raises(TrainingError, match="stopped"):
+            session.predict_to("large", out)
+        before = (out / "done.txt").read_text().splitlines()
+        assert len(before) > 0
+        assert (stored(out) == 0).any()
+        session.predict_to("large", out)
+        lines = (out / "done.txt").read_text().splitlines()
+        assert lines[: len(before)] == before
+        assert len(set(lines)) == len(lines)
+        assert np.array_equal(stored(out), session.predict("large"))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed otherwise here")
+def test_a_killed_prediction_goes_on_and_is_the_same(trained: Path, tmp_path: Path) -> None:
+    script = "; ".join(
+        (
+            "import sys",
+            "from napari_weakseg.core.config import TrainConfig",
+            "from napari_weakseg.core.project import Project",
+            "from napari_weakseg.session import Session",
+            "session = Session(Project.open(sys.argv[1]), device='cpu', config=TrainConfig(width=8))",
+            "session.predict_to('large', sys.argv[2])",
+        )
+    )
+    out = tmp_path / "out.ome.zarr"
+    child = subprocess.Popen([sys.executable, "-c", script, str(trained), str(out)])
+    done = out / "done.txt"
+    until = time.monotonic() + 120
+    while not (done.exists() and done.read_text().count("\n") >= 2):
+        assert child.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    with Project.open(trained) as project, Session(project, device="cpu", config=TrainConfig(width=8)) as session:
+        pieces = done.read_text().count("\n")
+        session.predict_to("large", out)
+        assert done.read_text().count("\n") > pieces
+        assert np.array_equal(stored(out), session.predict("large"))
+
+
+def test_the_command_writes_zarr_and_says_what_is_in_the_way(tmp_path: Path) -> None:
+    with Project.create(tmp_path / "s.weakseg", ("background", "cell")) as project:
+        labels = np.zeros((64, 64), np.uint8)
+        labels[20:30, 20:30], labels[50:] = 2, 1
+        project.add_image(np.random.default_rng(0).random((64, 64)), name="a", axes="YX").paint(labels)
+        with Session(project, device="cpu") as session:
+            session.train(steps=2)
+    ask = ["predict", str(tmp_path / "s.weakseg"), "--zarr", "--out", str(tmp_path / "out"), "--device", "cpu"]
+    result = CliRunner().invoke(app, [*ask, "--json"])
+    assert result.exit_code == 0, result.output
+    assert stored(Path(json.loads(result.stdout)["a"])).all()
+    (tmp_path / "out" / "a.ome.zarr" / "weakseg.json").write_text('{"image": "another"}')
+    result = CliRunner().invoke(app, ask)
+    assert result.exit_code == 1
+    assert "in the way" in result.stderr
+    assert CliRunner().invoke(app, [*ask, "--objects"]).exit_code == 2
