@@ -38,7 +38,7 @@ class Plan:
 
 _PLANS = {
     ("cpu", 2): Plan(patch_px=128, batch=8, width=32, tile_px=512),
-    ("cpu", 3): Plan(patch_px=32, batch=4, width=16, tile_px=96),
+    ("cpu", 3): Plan(patch_px=32, batch=4, width=16, tile_px=80),
     ("gpu", 2): Plan(patch_px=256, batch=16, width=64, tile_px=1024),
     ("gpu", 3): Plan(patch_px=64, batch=8, width=32, tile_px=128),
 }

@@ -54,19 +54,18 @@ def predict_tiles(
     """
     asked = whole(shape) if region is None else region
     grid = _Grid(tuple(shape), tile_px, halo_px)
-    order = [cell for cell in grid.cells_touching(asked) if grid.start_within(cell, asked) not in done]
+    order = [cell for cell in grid.cells_touching(asked) if start_of(grid.part(cell, asked)) not in done]
     if first is not None:
         middle = [(s.start + s.stop) / 2 for s in first]
         order.sort(key=lambda cell: grid.rank(cell, first, middle))
-    needed = {cell: grid.neighbours(cell) for cell in order}
+    parts = {cell: grid.part(cell, asked) for cell in order}
+    needed = {cell: grid.windows_into(cell, part) for cell, part in parts.items()}
     uses: dict[Window, int] = {}
     for windows in needed.values():
         for window in windows:
             uses[window] = uses.get(window, 0) + 1
     kept: dict[Window, NDArray[np.float16]] = {}
-    for cell in order:
-        part = intersection(grid.cell(cell), asked)
-        assert part is not None
+    for cell, part in parts.items():
         for window in needed[cell]:
             if window not in kept:
                 kept[window] = window_probabilities(grid.window(window)).astype(np.float16)
@@ -89,9 +88,11 @@ class _Grid:
         sizes = zip(index, self.counts, self.shape, strict=True)
         return tuple(slice(n * i // c, n * (i + 1) // c) for i, c, n in sizes)
 
-    def start_within(self, index: Window, region: Region) -> tuple[int, ...]:
-        """First pixel of a cell inside a region."""
-        return tuple(max(a.start, b.start) for a, b in zip(self.cell(index), region, strict=True))
+    def part(self, index: Window, region: Region) -> Region:
+        """Cut out what a region has of a cell that touches it."""
+        found = intersection(self.cell(index), region)
+        assert found is not None
+        return found
 
     def window(self, index: Window) -> Region:
         return tuple(
@@ -102,11 +103,11 @@ class _Grid:
     def cells_touching(self, region: Region) -> list[Window]:
         return [index for index in np.ndindex(*self.counts) if intersection(self.cell(index), region) is not None]
 
-    def neighbours(self, index: Window) -> list[Window]:
-        """Windows that reach into a cell."""
+    def windows_into(self, index: Window, part: Region) -> list[Window]:
+        """Windows that reach into a part of a cell."""
         ranges = [range(max(0, i - 1), min(c, i + 2)) for i, c in zip(index, self.counts, strict=True)]
         near = [tuple(r[j] for r, j in zip(ranges, at, strict=True)) for at in np.ndindex(*map(len, ranges))]
-        return [other for other in near if intersection(self.window(other), self.cell(index)) is not None]
+        return [other for other in near if intersection(self.window(other), part) is not None]
 
     def rank(self, index: Window, first: Region, middle: Sequence[float]) -> tuple[bool, float]:
         cell = self.cell(index)

@@ -369,7 +369,7 @@ class Trainer:
             window,
             shape_of(place)[-ndim:],
             tile_px=tile_px,
-            halo_px=min(self._network().halo_px * max(self._factors), tile_px // 4),
+            halo_px=min(self._network().halo_px * max(self._factors), tile_px // (2 * ndim)),
             region=region,
             first=first,
             done=done,
