@@ -73,3 +73,5 @@ def test_nothing_else_is_written_over(tmp_path: Path, image: ProjectImage) -> No
     with pytest.raises(ProjectError, match="in the way"):
         PredictionStore(folder, image, 2, "a network")
     assert (folder / "picture.txt").read_text() == "sea"
+    with pytest.raises(ProjectError, match="in the way"):
+        PredictionStore(folder / "picture.txt", image, 2, "a network")

@@ -667,19 +667,19 @@ def test_large_objects_are_seen_smaller_until_small_ones_are_marked(
     marks[:20, :40], marks[100:, 60:] = 2, 1
     image.paint(marks)
     trainer = steps(ready(project, forest=False), 3)
-    assert trainer._factors == (4, 4)
+    assert trainer._sizes.factors == (4, 4)
     assert trainer.probabilities(pixels[None]).shape == (3, 128, 128)
     trainer.save(tmp_path)
     other = ready(project, forest=False)
     other.load(tmp_path)
-    assert other._factors == (4, 4)
+    assert other._sizes.factors == (4, 4)
     assert np.array_equal(other.probabilities(pixels[None]), trainer.probabilities(pixels[None]))
 
     marks[:] = 0
     marks[60:62, 60:62] = marks[60:62, 80:82] = 3
     image.paint(marks[60:62, 60:82], start=(60, 60))
     trainer.annotations_changed("a")
-    assert trainer._factors == (1, 1)
+    assert trainer._sizes.factors == (1, 1)
     assert_healthy(steps(trainer, 3))
     assert trainer.probabilities(pixels[None]).shape == (3, 128, 128)
-    assert ready(project, downsample=2)._factors == (2, 2)
+    assert ready(project, downsample=2)._sizes.factors == (2, 2)

@@ -1,5 +1,6 @@
 """A prediction on disk, written piece by piece and gone on with where it was stopped: for images beyond memory."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
@@ -53,19 +54,18 @@ class PredictionStore:
         self._ndim = ndim
         state = {"image": image.name, "shape": list(self.shape), "made_by": made_by}
         with storage_errors(path):
-            if path.exists() and any(path.iterdir()):
+            if path.is_file() or (path.exists() and any(path.iterdir())):
                 self._check(image)
             if not (path / _STATE).exists() or read_json(path / _STATE) != state:
                 self._begin(image, state)
         self._array = self._open()
-        self._done: set[tuple[int, ...]] = set()
+        self._done: defaultdict[tuple[int, ...], set[tuple[int, ...]]] = defaultdict(set)
         self._written = 0
         self._read_done()
 
     def done(self, frame: Sequence[int]) -> set[tuple[int, ...]]:
         """First pixels of the pieces of a frame that are there, along the spatial axes."""
-        n = len(frame)
-        return {place[n:] for place in self._done if place[:n] == tuple(frame)}
+        return self._done[tuple(frame)]
 
     def write(self, frame: Sequence[int], start: Sequence[int], labels: NDArray[np.uint8]) -> None:
         """Write a piece of a frame, uint8 (*S), that begins at `start`."""
@@ -75,7 +75,7 @@ class PredictionStore:
             self._array[region_of(place, stop)] = labels.reshape((1,) * len(frame) + labels.shape)
             with (self.path / _DONE).open("a", encoding="ascii") as file:
                 file.write(" ".join(map(str, (*place, labels.size))) + "\n")
-        self._done.add(place)
+        self._done[tuple(frame)].add(tuple(start))
         self._written += labels.size
 
     def _check(self, image: ProjectImage) -> None:
@@ -116,7 +116,7 @@ class PredictionStore:
             write_atomically(file, f"{whole}\n".encode() if whole else b"")
         for line in whole.splitlines():
             *place, pixels = map(int, line.split())
-            self._done.add(tuple(place))
+            self._done[tuple(place[: -self._ndim])].add(tuple(place[-self._ndim :]))
             self._written += pixels
 
     @property

@@ -222,8 +222,9 @@ def read(image: ProjectImage, place: Place, reach_px: dict[int, float]) -> Block
 
 def update(block: Block, image: ProjectImage, reach_px: dict[int, float]) -> None:
     """Take in changed annotations, classes or reach."""
-    before = block.knowledge if block.revision == image.revision else None
-    block.revision = image.revision
+    revision = image.revision  # read once: somebody may paint meanwhile
+    before = block.knowledge if block.revision == revision else None
+    block.revision = revision
     block.knowledge = image.knowledge(block.place.frame, region=block.place.region, reach_px=reach_px, before=before)
     if before is None or not np.array_equal(before.complete, block.knowledge.complete):
         block.interfaces = interfaces_of(block.knowledge)

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Container, Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from napari_weakseg.engine.augment import Geometry, apply_geometry, sample_geome
 from napari_weakseg.engine.bags import Boxes
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.checkpoint import read_state, unreadable, write_state
-from napari_weakseg.engine.downsampling import Factors, downsampled, factors_for
+from napari_weakseg.engine.downsampling import downsampled
 from napari_weakseg.engine.early import EarlyForest
 from napari_weakseg.engine.evaluate import quality
 from napari_weakseg.engine.failures import is_out_of_memory
@@ -31,7 +30,7 @@ from napari_weakseg.engine.growing import median_round
 from napari_weakseg.engine.intensity import apply_intensity, sample_intensity
 from napari_weakseg.engine.losses import decode
 from napari_weakseg.engine.mixing import cut_windows, mixed
-from napari_weakseg.engine.networks import Head, UNet, padded_size, with_classes
+from napari_weakseg.engine.networks import Head, UNet, with_classes
 from napari_weakseg.engine.objective import Given, Mix, objective
 from napari_weakseg.engine.objects import Fragments
 from napari_weakseg.engine.predict import predict_tiles
@@ -39,6 +38,7 @@ from napari_weakseg.engine.protocol import ClaimTrust, Report, Tile
 from napari_weakseg.engine.queries import Query, Suggestion, suggest
 from napari_weakseg.engine.readiness import missing_marks, nothing_left
 from napari_weakseg.engine.sampling import Batch, Sampler
+from napari_weakseg.engine.sizes import Sizes
 from napari_weakseg.engine.store import BlockStore
 from napari_weakseg.engine.suggesting import candidates
 from napari_weakseg.engine.teacher import (
@@ -61,8 +61,6 @@ _LEAST_STEP = 0.1
 _QUALITY_EVERY = 50  # steps
 _JUDGES = 4  # blocks that held-out quality is taken from
 _SMALLEST_PATCH = 32
-_MEASURED = 24  # blocks, of the first and of the last, whose blobs tell how large objects are
-_LARGER_TILES = 2  # times, at most, where the network sees images smaller
 _RAMP = 200  # steps until pseudo-labels count fully
 
 
@@ -85,14 +83,10 @@ class Trainer:
     def __init__(self, project: Project, config: TrainConfig, *, device: str = "auto", seed: int = 0) -> None:
         self._project, self._config, self._seed = project, config, seed
         self._device = devices.pick(device)
-        self._plan = devices.plan_for(self._device, project.ndim)
-        self._width = config.width or self._plan.width
+        self._sizes = Sizes(self._device, project.ndim, config)
         self._classes = project.classes
-        self._patch = config.patch_px or self._plan.patch_px
-        self._batch = config.batch or self._plan.batch
         self._rng = np.random.default_rng(seed)
         self._random = torch.Generator().manual_seed(seed)
-        self._factors: Factors = (config.downsample or 1,) * project.ndim
         self._store = BlockStore(project, self._rng)
         devices.keep_memory(self._device)
         self._student: UNet | None = None
@@ -176,7 +170,7 @@ class Trainer:
                 self._project.ndim,
                 self._channels,
                 len(self._classes),
-                width=self._width,
+                width=self._sizes.width,
                 heads=heads_of(self._config),
             ).to(self._device)
             self._equip(student)
@@ -194,38 +188,26 @@ class Trainer:
     def _speak(self) -> None:
         network = self._teacher.network
         assert isinstance(network, UNet)
-        self._voice.speak_for(network, self._device, self._factors)
+        self._voice.speak_for(network, self._device, self._sizes.factors)
 
     @property
     def _channels(self) -> int:
         return next(iter(self._project.images.values())).n_channels
 
     def _choose_factors(self) -> None:
-        """Decide how much smaller the network sees images, unless the settings tell; once it learns, only less so."""
-        blocks = self._store.blocks[:_MEASURED] + self._store.blocks[_MEASURED:][-_MEASURED:]
+        """Decide how much smaller the network sees images."""
+        blocks = self._store.blocks
         image = self._project.images.get(blocks[0].place.image) if blocks else None
-        if self._config.downsample is not None or image is None or not any(block.thickness for block in blocks):
-            return
-        factors = factors_for(blocks, self._project.ndim, spacing=image.spacing)
-        if self.steps:
-            factors = tuple(map(min, factors, self._factors))
-        if factors != self._factors:
-            self._factors = factors
+        if image is not None and self._sizes.look_at(blocks, spacing=image.spacing, trained=self.steps > 0):
             self._voice.seen.clear()
             self._speak()
             self._sampler = self._fitting_sampler()
 
     def _fitting_sampler(self) -> Sampler:
-        """Patches no larger than the largest block needs."""
-        multiple = self._network().multiple
-        largest = max(max(block.shape) for block in self._store.blocks)
-        wanted = [min(self._patch * f, largest) for f in self._factors]
-        if self._batch == 1:  # batch normalisation needs more than one value at the coarsest level
-            wanted = [max(size, 2 * multiple * f) for size, f in zip(wanted, self._factors, strict=True)]
-        patch = padded_size(wanted, [multiple * f for f in self._factors])
-        config = self._config
+        config, sizes = self._config, self._sizes
         teaches = config.consistency_weight > 0 or config.second != "off"
-        return Sampler(patch, self._batch, self._rng, unmarked=teaches, tagged=config.learns_from_tags)
+        patch = sizes.patch(self._store.blocks, self._network().multiple)
+        return Sampler(patch, sizes.batch, self._rng, unmarked=teaches, tagged=config.learns_from_tags)
 
     # -- learning --------------------------------------------------------------------------------------------
 
@@ -238,7 +220,7 @@ class Trainer:
             raise nothing_left()
         self._grower.step(self.steps, self._says_lately)
         self._early.judge(self.steps, self._says_lately)
-        batch = downsampled(self._sampler.draw(self._store.blocks), self._factors, self._rng)
+        batch = downsampled(self._sampler.draw(self._store.blocks), self._sizes.factors, self._rng)
         student.train()
         with devices.autocast(self._device, self._project.ndim):
             loss = self._loss(student, batch)
@@ -364,12 +346,11 @@ class Trainer:
             pixels = source.source.normalised(place[:-ndim] + at)
             return self.probabilities(pixels.reshape(len(pixels), *shape_of(at)))
 
-        tile_px = self._plan.tile_px * min(max(self._factors), _LARGER_TILES)
         yield from predict_tiles(
             window,
             shape_of(place)[-ndim:],
-            tile_px=tile_px,
-            halo_px=min(self._network().halo_px * max(self._factors), tile_px // (2 * ndim)),
+            tile_px=self._sizes.tile_px,
+            halo_px=self._sizes.halo_px(self._network().halo_px),
             region=region,
             first=first,
             done=done,
@@ -383,7 +364,7 @@ class Trainer:
         found = hashlib.sha256()
         for name, tensor in sorted(tensors.items()):
             found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-        found.update(repr((self._plan.tile_px, self._factors, self._early.share(self.steps))).encode())
+        found.update(repr((self._sizes.tile_px, self._sizes.factors, self._early.share(self.steps))).encode())
         return found.hexdigest()
 
     def fragments(
@@ -460,15 +441,9 @@ class Trainer:
     def shrink(self) -> str:
         """Need less memory: half the batch, then half the patch, then the processor; smaller tiles each time."""
         devices.free(self._device)
-        smallest = 2 * self._student.multiple if self._student is not None else _SMALLEST_PATCH
-        self._plan = replace(self._plan, tile_px=max(self._plan.tile_px // 2, min(self._plan.tile_px, 4 * smallest)))
-        if self._batch > 1:
-            self._batch //= 2
-            patches = f"{self._batch} patches" if self._batch > 1 else "one patch"
-            said = f"Memory was short: going on with {patches} at a time."
-        elif self._patch > smallest:
-            self._patch = max(smallest, self._patch // 2)
-            said = f"Memory was short: going on with patches of {self._patch} pixels."
+        smaller = self._sizes.shrink(2 * self._student.multiple if self._student is not None else _SMALLEST_PATCH)
+        if smaller:
+            said = f"Memory was short: going on with {smaller}."
         elif self._device.type != "cpu":
             self._to_processor()
             said = "The graphics card has too little memory: going on with the processor."
@@ -479,7 +454,7 @@ class Trainer:
             )
         seen = self._voice.seen
         for _ in range(len(seen)):
-            seen.append(seen.popleft()[: self._batch].clone())
+            seen.append(seen.popleft()[: self._sizes.batch].clone())
         if self._store.blocks and self._student is not None:
             self._sampler = self._fitting_sampler()
         return said
@@ -487,7 +462,7 @@ class Trainer:
     def _to_processor(self) -> None:
         saved = None if self._student is None else self._state()
         self._device = torch.device("cpu")
-        self._plan = devices.plan_for(self._device, self._project.ndim)
+        self._sizes.move(self._device)
         self._student = None
         self._voice.seen.clear()
         if saved is not None:
@@ -536,8 +511,8 @@ class Trainer:
             "steps": self.steps,
             "updates": self._teacher.updates,
             "growth": self._grower.save(),
-            "width": self._width,
-            "downsample": list(self._factors),
+            "width": self._sizes.width,
+            "downsample": list(self._sizes.factors),
             "heads": sorted(heads_of(self._config)),
             "trust": self._trust.save(),
             "forest_share": self._early.judged_share,
@@ -547,10 +522,10 @@ class Trainer:
         return tensors, state
 
     def _restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        if int(state["width"]) != self._width:  # made on a device with another plan
-            self._width, self._student = int(state["width"]), None
+        if int(state["width"]) != self._sizes.width:  # made on a device with another plan
+            self._sizes.width, self._student = int(state["width"]), None
         student = self._network()
-        self._factors = tuple(state.get("downsample", self._factors))
+        self._sizes.factors = tuple(state.get("downsample", self._sizes.factors))
         self._speak()
         if self._store.blocks:
             self._sampler = self._fitting_sampler()
