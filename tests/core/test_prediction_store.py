@@ -66,6 +66,17 @@ def test_what_another_network_said_is_thrown_away(tmp_path: Path, image: Project
     assert not zarr.open_array(tmp_path / "s.ome.zarr" / "0", mode="r")[:].any()
 
 
+def test_a_store_that_a_kill_left_half_made_is_made_anew(
+    tmp_path: Path, image: ProjectImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(zarr.Group, "create_array", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network")
+    PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network").write((0,), (0, 0), labels(1))
+    assert zarr.open_array(tmp_path / "s.ome.zarr" / "0", mode="r")[:].sum() == 600
+
+
 def test_nothing_else_is_written_over(tmp_path: Path, image: ProjectImage) -> None:
     folder = tmp_path / "holiday"
     folder.mkdir()

@@ -88,16 +88,20 @@ class PredictionStore:
             )
 
     def _begin(self, image: ProjectImage, state: dict[str, Any]) -> None:
+        """Make an empty store; one that a kill leaves half-made is known as ours, and made anew."""
         import zarr
 
-        (self.path / _STATE).unlink(missing_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / _STATE, state | {"made_by": None})
         (self.path / _DONE).unlink(missing_ok=True)
-        group = zarr.open_group(self.path, mode="w", zarr_format=3)
+        group = zarr.open_group(self.path, mode="a", zarr_format=3)
         chunk = (1,) * (len(self.shape) - self._ndim) + tuple(
             min(_CHUNK_PX[self._ndim], size) for size in self.shape[-self._ndim :]
         )
         names = [axis.lower() for axis in image.label_axes]
-        group.create_array("0", shape=self.shape, chunks=chunk, dtype=np.uint8, fill_value=0, dimension_names=names)
+        group.create_array(
+            "0", shape=self.shape, chunks=chunk, dtype=np.uint8, fill_value=0, dimension_names=names, overwrite=True
+        )
         group.attrs["ome"] = {"version": "0.5", "multiscales": [_multiscale(image, names)]}
         write_json(self.path / _STATE, state)
 

@@ -58,12 +58,11 @@ class EarlyForest:
         return self._forest if self._forest is not None and self._forest.ready else None
 
     def share(self, step: int) -> float:
-        """Share of the forest in the prediction: as judged, else by the number of steps."""
+        """Share of the forest in the prediction: by the number of steps and, as much again, by what was judged."""
         if not self._wanted:
             return 0.0
-        if self.judged_share is not None:
-            return self.judged_share
-        return float(expit(3 * (1 - step / (_HALF * self._classes))))
+        fading = float(expit(3 * (1 - step / (_HALF * self._classes))))
+        return fading if self.judged_share is None else (fading + self.judged_share) / 2
 
     def counts(self, step: int) -> bool:
         """Whether it has anything to say still."""
@@ -82,7 +81,7 @@ class EarlyForest:
             self.learn(step)
 
     def judge(self, step: int, says: Says) -> None:
-        """Bring its share half the way to what held-out marks of several classes speak for.
+        """Find out which share held-out marks of several classes speak for.
 
         Of rough marks only: by the one part of an exact image that is held out it was kept where it did harm.
         """
@@ -108,8 +107,7 @@ class EarlyForest:
             labels.append(certain[window].ravel()[at])
         if places:
             of_forest = forest.predict_places(places)
-            best = best_share(of_forest, np.concatenate(of_network, 1), np.concatenate(labels))
-            self.judged_share = self.judged_share if best is None else (self.share(step) + best) / 2
+            self.judged_share = best_share(of_forest, np.concatenate(of_network, 1), np.concatenate(labels))
 
     def joined(self, step: int, pixels: Floats, said: Floats) -> Floats:
         """Add its share to what the network says of an image, (K, *S)."""

@@ -53,7 +53,7 @@ from napari_weakseg.engine.voice import LATELY, Voice
 
 __all__ = ["Trainer"]
 
-_FIRST_BLOCKS, _FIRST_PIXELS = 150, 16_000_000  # read before the first step at most; the rest while training
+_FIRST_BLOCKS, _FIRST_VALUES = 150, 16_000_000  # read before the first step at most; the rest while training
 _READ_PIXELS = 300_000  # between two steps, of small blocks
 _WARM_UP = 20  # steps until the full step size
 _HALVED_AT = 200  # step at which the step size has halved
@@ -105,12 +105,12 @@ class Trainer:
         """Read the first blocks and train the early forest."""
         for name in self._store.scan():
             yield f"Looking at “{name}”"
-        pixels = 0
+        values = 0
         while block := self._store.read_one():
             n = len(self._store.blocks)
             yield f"Reading “{block.place.image}” ({n})"
-            pixels += block.knowledge.allowed.size
-            enough = n >= _FIRST_BLOCKS or pixels >= _FIRST_PIXELS
+            values += block.pixels.size
+            enough = n >= _FIRST_BLOCKS or values >= _FIRST_VALUES
             if enough and missing_marks(self._store.blocks, self._classes) is None:
                 break
         if (problem := missing_marks(self._store.blocks, self._classes)) is not None:
