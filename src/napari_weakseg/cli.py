@@ -312,7 +312,8 @@ def predict(
 
         @session.state_changed.connect
         def on_state(event: messages.StateChanged) -> None:
-            bar.update(task, description=event.message)
+            if event.message:
+                bar.update(task, description=event.message)
 
         for job in jobs:
             with member(opened, job) as name:

@@ -207,3 +207,16 @@ cli.main()
     assert child.returncode == 130, told
     assert "saved" in told
     assert list((project / "checkpoints").glob("0*"))
+
+
+def test_what_is_told_in_words_comes_without_a_traceback(tmp_path):
+    path = tmp_path / "one.weakseg"
+    labels = np.zeros((32, 32), np.uint8)
+    labels[4:9, 4:9] = 2
+    with Project.create(path, classes=["background", "cell"]) as project:
+        project.add_image(np.random.default_rng(0).random((32, 32)), name="a", axes="YX").paint(labels)
+    command = [sys.executable, "-m", "napari_weakseg", "train", str(path), "--seconds", "1", "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Only “cell” is marked." in done.stderr
+    assert "Traceback" not in done.stderr

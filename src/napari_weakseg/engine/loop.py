@@ -7,6 +7,7 @@ from dataclasses import replace
 from operator import methodcaller
 from typing import Any, Protocol
 
+from napari_weakseg.core.errors import WeaksegError
 from napari_weakseg.engine.failures import explain
 from napari_weakseg.engine.holder import KEEP_AFTER_PREDICTION_S, KEEP_AFTER_RUN_S, Holder
 from napari_weakseg.engine.inbox import Inbox
@@ -365,7 +366,8 @@ class Loop:
         self._enter(Phase.IDLE if before.phase is Phase.FAILED else before.phase, before.message)
 
     def _fail(self, error: Exception) -> None:
-        _log.error("the engine failed", exc_info=error)
+        expected = isinstance(error, WeaksegError)  # told in words; its traceback helps nobody
+        _log.log(logging.INFO if expected else logging.ERROR, "the engine failed", exc_info=error)
         failure = explain(error)
         self._post(failure)
         self._enter(Phase.FAILED, failure.problem)
