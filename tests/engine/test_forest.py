@@ -89,8 +89,11 @@ def test_more_blocks_share_the_pixels_that_are_learned_from(
     painted: Project, textures: tuple[Any, Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = int((textures[2] > 0).sum())
-    monkeypatch.setattr("napari_weakseg.engine.forest._MAX_PIXELS", known)
     blocks = blocks_of(painted)
+    trees = forest()
+    trees.fit(blocks, np.random.default_rng(0))
+    responses = trees.save()["forest.features"].shape[1]
+    monkeypatch.setattr("napari_weakseg.engine.forest._MAX_RESPONSES", known * responses)
     trees = forest()
     trees.fit(blocks, np.random.default_rng(0))
     alone = len(trees.save()["forest.labels"])

@@ -20,7 +20,7 @@ __all__ = ["EarlyForest"]
 
 _HALF = 38.0  # steps for each class until the forest counts half: to tell more classes apart takes more steps
 _LEAST = 0.03  # share from which it is left out
-_MANY_TIMES = 4  # as many blocks as it has learned from, for it to learn again
+_MANY_TIMES, _NOTABLY = 4, 1.2  # as many blocks as it has learned from, for it to learn again
 _JUDGED_EVERY = 50  # steps between two looks at whether it still helps
 _JUDGES = 8  # windows that this is judged on
 _WINDOW_PX = {2: 256, 3: 48}  # their side, by the number of spatial axes
@@ -75,9 +75,9 @@ class EarlyForest:
             self._forest.fit(self._store.blocks, self._rng)
 
     def read_on(self, step: int) -> None:
-        """Learn again when all blocks have been read, or many times as many as it has learned from."""
+        """Learn again from many times as many blocks, or from all of them if these are notably more."""
         blocks = len(self._store.blocks)
-        if blocks >= _MANY_TIMES * self._blocks or (self._store.complete and blocks > self._blocks):
+        if blocks >= (_NOTABLY if self._store.complete else _MANY_TIMES) * self._blocks:
             self.learn(step)
 
     def judge(self, step: int, says: Says) -> None:

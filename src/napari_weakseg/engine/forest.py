@@ -21,7 +21,7 @@ from napari_weakseg.engine.memory import Key, key_of
 
 __all__ = ["PixelForest"]
 
-_MAX_PIXELS = 80_000
+_MAX_RESPONSES = 1_700_000  # pixels that it learns from times responses of each: 80 000 pixels of one channel
 _MAX_FILTERED = 12_000_000  # pixels of the blocks that they are drawn from
 _TREES = 30
 _PLACES = 12  # far enough from each other that must be marked, for a scale to be looked at
@@ -85,7 +85,7 @@ class PixelForest:
         if not total:
             return
         self._look_at(_scales_told(picked, known))
-        share = min(1.0, _MAX_PIXELS / total)
+        share = min(1.0, _MAX_RESPONSES / (self._channels + self._bank.n_features) / total)
         features, labels = [], []
         for block, at in zip(picked, known, strict=True):
             rows, classes = self._rows(block, at, share, rng)
