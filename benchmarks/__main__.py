@@ -8,9 +8,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import results
 from benchmarks.sets import ROOT, SETS, NoData
+
+if TYPE_CHECKING:
+    from benchmarks import quality
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,76 +65,53 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _options(given: argparse.Namespace, *, seconds: float, **chosen: Any) -> "quality.Options":
+    from benchmarks.quality import Options
+
+    return Options(
+        seeds=given.seeds,
+        seconds=given.seconds or seconds,
+        device=given.device,
+        threads=given.threads,
+        images=given.images,
+        judges=given.judges,
+        folder=given.results,
+        **chosen,
+    )
+
+
 def _quality(given: argparse.Namespace) -> None:
     from benchmarks import quality
 
     quality.run(
-        quality.Options(
+        _options(
+            given,
+            seconds=quality.SECONDS,
             sets=given.sets or tuple(SETS),
             arms=given.arms or quality.DEFAULT_ARMS,
-            seeds=given.seeds,
-            seconds=given.seconds or quality.SECONDS,
             exact=quality.EXACT if given.exact is None else given.exact,
-            device=given.device,
-            threads=given.threads,
-            images=given.images,
-            judges=given.judges,
-            folder=given.results,
         )
     )
 
 
 def _growth(given: argparse.Namespace) -> None:
     from benchmarks import growth
-    from benchmarks.quality import EXACT, Options
+    from benchmarks.quality import EXACT
 
-    growth.run(
-        Options(
-            sets=given.sets or growth.SETS_GROWN,
-            seeds=given.seeds,
-            seconds=given.seconds or growth.SECONDS,
-            exact=EXACT if given.exact is None else given.exact,
-            device=given.device,
-            threads=given.threads,
-            images=given.images,
-            folder=given.results,
-        )
-    )
+    exact = EXACT if given.exact is None else given.exact
+    growth.run(_options(given, seconds=growth.SECONDS, sets=given.sets or growth.SETS_GROWN, exact=exact))
 
 
 def _objects(given: argparse.Namespace) -> None:
     from benchmarks import objects
-    from benchmarks.quality import Options
 
-    objects.run(
-        Options(
-            sets=given.sets or objects.SETS_OF_OBJECTS,
-            seeds=given.seeds,
-            seconds=given.seconds or objects.SECONDS,
-            device=given.device,
-            threads=given.threads,
-            images=given.images,
-            judges=given.judges,
-            folder=given.results,
-        )
-    )
+    objects.run(_options(given, seconds=objects.SECONDS, sets=given.sets or objects.SETS_OF_OBJECTS))
 
 
 def _volumes(given: argparse.Namespace) -> None:
     from benchmarks import volumes
-    from benchmarks.quality import Options
 
-    volumes.run(
-        Options(
-            seeds=given.seeds,
-            seconds=given.seconds or volumes.SECONDS,
-            device=given.device,
-            threads=given.threads,
-            images=given.images,
-            judges=given.judges,
-            folder=given.results,
-        )
-    )
+    volumes.run(_options(given, seconds=volumes.SECONDS))
 
 
 def _speed(given: argparse.Namespace) -> None:

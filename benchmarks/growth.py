@@ -61,8 +61,8 @@ class History:
 def compare(state: GrowthState, objects: NDArray[np.int32]) -> Masks:
     """Compare grown masks with the true objects (int32, same shape)."""
     n, m = len(state.seed_class), int(objects.max()) + 1
-    shared = _table(state.ids, objects, n, m)
-    under_blob = _table(state.seeds, objects, n, m)
+    shared = overlap(state.ids, objects, n, m)
+    under_blob = overlap(state.seeds, objects, n, m)
     own = under_blob[1:].argmax(1)
     blobs = np.arange(1, n)
     hits = shared[blobs, own] * (own > 0)
@@ -79,7 +79,7 @@ def compare(state: GrowthState, objects: NDArray[np.int32]) -> Masks:
     )
 
 
-def _table(ids: NDArray[np.int32], objects: NDArray[np.int32], n: int, m: int) -> NDArray[np.int64]:
+def overlap(ids: NDArray[np.int32], objects: NDArray[np.int32], n: int, m: int) -> NDArray[np.int64]:
     """Pixels that each id shares with each object, (n, m)."""
     joint = ids.ravel().astype(np.int64) * m + objects.ravel()
     return np.bincount(joint, minlength=n * m).reshape(n, m)
@@ -88,12 +88,15 @@ def _table(ids: NDArray[np.int32], objects: NDArray[np.int32], n: int, m: int) -
 def run(options: Options) -> None:
     """Make all runs that are not finished yet."""
     data_folder()
-    file = options.folder / FILE
-    for key in results.unfinished(file, KEY, _grid(options)):
-        print(f"growth on {key['set']}, {key['exact']} exact, seed {key['seed']}", end=" … ", flush=True)
-        found = _measured(key)
-        results.append(file, {**results.machine(options.threads, key["device"]), **key, **found})
-        print(", ".join(f"{p['iou']:.3f}" for p in found["rounds"]), flush=True)
+    results.make_runs(
+        options.folder / FILE,
+        KEY,
+        _grid(options),
+        threads=options.threads,
+        named=lambda key: f"growth on {key['set']}, {key['exact']} exact, seed {key['seed']}",
+        measure=_measured,
+        told=lambda found: ", ".join(f"{p['iou']:.3f}" for p in found["rounds"]),
+    )
 
 
 def _grid(options: Options) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from benchmarks import results
 from benchmarks.arms import ARMS, make_project
+from benchmarks.growth import overlap
 from benchmarks.marks import annotate
 from benchmarks.quality import Options
 from benchmarks.sets import SETS, ImageSet, data_folder
@@ -47,7 +48,7 @@ def compare(found: NDArray[np.int32], true: NDArray[np.int32]) -> dict[str, floa
         another.
     """
     n, m = int(found.max()) + 1, int(true.max()) + 1
-    shared = np.bincount(found.ravel().astype(np.int64) * m + true.ravel(), minlength=n * m).reshape(n, m)
+    shared = overlap(found, true, n, m)
     of_found, of_true = shared.sum(1), shared.sum(0)
     here, there = of_found[1:] > 0, of_true[1:] > 0
     iou = shared[1:, 1:] / np.maximum(1, of_found[1:, None] + of_true[None, 1:] - shared[1:, 1:])
@@ -63,31 +64,24 @@ def compare(found: NDArray[np.int32], true: NDArray[np.int32]) -> dict[str, floa
 def run(options: Options) -> None:
     """Make all runs that are not finished yet."""
     data_folder()
-    file = options.folder / FILE
-    for key in results.unfinished(file, KEY, _grid(options)):
-        print(f"objects of {key['set']}, {key['arm']}, seed {key['seed']}", end=" … ", flush=True)
-        found = _measured(key)
-        results.append(file, {**results.machine(options.threads, key["device"]), **key, **found})
-        print(f"AP {found['objects']['ap']:.3f}, connected components {found['components']['ap']:.3f}", flush=True)
+    results.make_runs(
+        options.folder / FILE,
+        KEY,
+        _grid(options),
+        threads=options.threads,
+        named=lambda key: f"objects of {key['set']}, {key['arm']}, seed {key['seed']}",
+        measure=_measured,
+        told=lambda x: f"AP {x['objects']['ap']:.3f}, connected components {x['components']['ap']:.3f}",
+    )
 
 
 def _grid(options: Options) -> Iterator[dict[str, Any]]:
-    device = results.machine(options.threads, options.device)["device"]
+    common = options.common("benchmarks.objects")
     for seed in range(options.seeds):
         for name in options.sets:
             for arm in ("ours", "full"):
-                yield {
-                    "set": name,
-                    "arm": arm,
-                    "exact": EXACT if arm == "ours" else None,
-                    "seed": seed,
-                    "seconds": options.seconds,
-                    "device": device,
-                    "threads": options.threads,
-                    "images": options.images,
-                    "judges": options.judges,
-                    "revision": results.revision("benchmarks.objects"),
-                }
+                exact = EXACT if arm == "ours" else None
+                yield {"set": name, "arm": arm, "exact": exact, "seed": seed, **common}
 
 
 def _measured(key: Mapping[str, Any]) -> dict[str, Any]:

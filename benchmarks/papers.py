@@ -212,13 +212,20 @@ class Options:
 def run(options: Options) -> None:
     """Make all runs that are not finished yet, seed by seed."""
     data_folder()
-    file = options.folder / FILE
-    for key in results.unfinished(file, KEY, _grid(options)):
-        print(f"{key['question']}, {key['set']}, seed {key['seed']}, {key['way']}", end=" … ", flush=True)
-        image_set = SETS[key["set"]]
-        measured = answer(image_set, QUESTIONS[key["question"]].ways[key["way"]], key, image_set.judged(key["judges"]))
-        results.append(file, {**results.machine(options.threads, key["device"]), **key, **measured})
-        print(f"Dice {measured['dice']:.3f}", flush=True)
+    results.make_runs(
+        options.folder / FILE,
+        KEY,
+        _grid(options),
+        threads=options.threads,
+        named=lambda key: f"{key['question']}, {key['set']}, seed {key['seed']}, {key['way']}",
+        measure=_measured,
+        told=lambda found: f"Dice {found['dice']:.3f}",
+    )
+
+
+def _measured(key: dict[str, Any]) -> dict[str, Any]:
+    image_set = SETS[key["set"]]
+    return answer(image_set, QUESTIONS[key["question"]].ways[key["way"]], key, image_set.judged(key["judges"]))
 
 
 def _grid(options: Options) -> Iterator[dict[str, Any]]:

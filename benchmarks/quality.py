@@ -57,16 +57,30 @@ class Options:
     judges: int = 0
     folder: Path = results.FOLDER
 
+    def common(self, module: str) -> dict[str, Any]:
+        """What all runs of a module have in common, as parts of their keys."""
+        return {
+            "seconds": self.seconds,
+            "device": results.machine(self.threads, self.device)["device"],
+            "threads": self.threads,
+            "images": self.images,
+            "judges": self.judges,
+            "revision": results.revision(module),
+        }
+
 
 def run(options: Options) -> None:
     """Make all runs that are not finished yet, seed by seed."""
     data_folder()
-    file = options.folder / FILE
-    for key in results.unfinished(file, KEY, _grid(options)):
-        print(_named(key), end=" … ", flush=True)
-        line = {**results.machine(options.threads, key["device"]), **key, **_measured(key)}
-        results.append(file, line)
-        print(_told(line["points"]), flush=True)
+    results.make_runs(
+        options.folder / FILE,
+        KEY,
+        _grid(options),
+        threads=options.threads,
+        named=_named,
+        measure=_measured,
+        told=lambda found: _told(found["points"]),
+    )
 
 
 def _grid(options: Options) -> Iterator[dict[str, Any]]:

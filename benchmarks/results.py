@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,38 @@ def unfinished(file: Path, names: Sequence[str], wanted: Iterable[Line]) -> Iter
     for number, key in enumerate(left, 1):
         print(f"[{number}/{len(left)}]", end=" ", flush=True)
         yield key
+
+
+def make_runs(
+    file: Path,
+    names: Sequence[str],
+    wanted: Iterable[Line],
+    *,
+    threads: int,
+    named: Callable[[Line], str],
+    measure: Callable[[Line], Line],
+    told: Callable[[Line], str],
+) -> None:
+    """Make all runs that have no line yet, and add a line for each as soon as it is finished.
+
+    Parameters
+    ----------
+    file : Path
+    names : sequence of str
+        Whose values tell runs apart.
+    wanted : iterable of dict
+        Runs, by these names.
+    threads : int
+    named, told : callable
+        Words for a run before it is made, and for what was measured.
+    measure : callable
+        Makes a run.
+    """
+    for key in unfinished(file, names, wanted):
+        print(named(key), end=" … ", flush=True)
+        found = measure(key)
+        append(file, {**machine(threads, key["device"]), **key, **found})
+        print(told(found), flush=True)
 
 
 def machine(threads: int, device: str) -> Line:

@@ -120,14 +120,21 @@ class Images:
 def run(options: Options) -> None:
     """Make all runs that are not finished yet, seed by seed."""
     data_folder()
-    file = options.folder / FILE
     images, judges = read(SETS[SET].names("train")), SETS[SET].judged(options.judges)
-    for key in results.unfinished(file, KEY, _grid(options)):
-        print(f"rounds, seed {key['seed']}, {key['way']}", end=" … ", flush=True)
+
+    def measured(key: dict[str, Any]) -> dict[str, Any]:
         scores = learn(images, WAYS[key["way"]], key, judges)
-        line = {"dice": [round(score, 4) for score in scores], "mean": round(float(np.mean(scores)), 4)}
-        results.append(file, {**results.machine(options.threads, key["device"]), **key, **line})
-        print(", ".join(f"{score:.3f}" for score in scores), flush=True)
+        return {"dice": [round(score, 4) for score in scores], "mean": round(float(np.mean(scores)), 4)}
+
+    results.make_runs(
+        options.folder / FILE,
+        KEY,
+        _grid(options),
+        threads=options.threads,
+        named=lambda key: f"rounds, seed {key['seed']}, {key['way']}",
+        measure=measured,
+        told=lambda found: ", ".join(f"{score:.3f}" for score in found["dice"]),
+    )
 
 
 def _grid(options: Options) -> Iterator[dict[str, Any]]:

@@ -97,13 +97,15 @@ class Options:
 def run(options: Options) -> None:
     """Make all runs that are not finished yet, seed by seed."""
     data_folder()
-    file = options.folder / FILE
-    for key in results.unfinished(file, KEY, _grid(options)):
-        print(f"{key['set']}, {key['minutes']:g} min, seed {key['seed']}, {key['way']}", end=" … ", flush=True)
-        image_set = SETS[key["set"]]
-        measured = learn(image_set, key, image_set.judged(key["judges"]))
-        results.append(file, {**results.machine(options.threads, key["device"]), **key, **measured})
-        print(f"{measured['median']:.3f}", flush=True)
+    results.make_runs(
+        options.folder / FILE,
+        KEY,
+        _grid(options),
+        threads=options.threads,
+        named=lambda key: f"{key['set']}, {key['minutes']:g} min, seed {key['seed']}, {key['way']}",
+        measure=lambda key: learn(SETS[key["set"]], key, SETS[key["set"]].judged(key["judges"])),
+        told=lambda found: f"{found['median']:.3f}",
+    )
 
 
 def _grid(options: Options) -> Iterator[dict[str, Any]]:

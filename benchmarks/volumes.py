@@ -16,10 +16,8 @@ from benchmarks.quality import Options
 from benchmarks.sets import ImageSet, Picture, data_folder
 from benchmarks.training import train
 from napari_weakseg.core.config import TrainConfig
-from napari_weakseg.core.images import ImageSource
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
-from napari_weakseg.core.regions import whole
 from napari_weakseg.engine.trainer import Trainer
 
 FILE = "volumes.jsonl"
@@ -60,30 +58,23 @@ WAYS = {
 def run(options: Options) -> None:
     """Make all runs that are not finished yet."""
     data_folder()
-    file = options.folder / FILE
-    for key in results.unfinished(file, KEY, _grid(options)):
-        print(f"{key['set']}, seed {key['seed']}, {WAYS[key['way']].title}", end=" … ", flush=True)
-        found = _measured(key)
-        results.append(file, {**results.machine(options.threads, key["device"]), **key, **found})
-        print(f"Dice {found['median']:.3f} after {found['steps']} steps", flush=True)
+    results.make_runs(
+        options.folder / FILE,
+        KEY,
+        _grid(options),
+        threads=options.threads,
+        named=lambda key: f"{key['set']}, seed {key['seed']}, {WAYS[key['way']].title}",
+        measure=_measured,
+        told=lambda found: f"Dice {found['median']:.3f} after {found['steps']} steps",
+    )
 
 
 def _grid(options: Options) -> Iterator[dict[str, Any]]:
-    device = results.machine(options.threads, options.device)["device"]
+    common = options.common("benchmarks.volumes")
     for seed in range(options.seeds):
         for name in _SETS:
             for way in WAYS:
-                yield {
-                    "set": name,
-                    "way": way,
-                    "seed": seed,
-                    "seconds": options.seconds,
-                    "device": device,
-                    "threads": options.threads,
-                    "images": options.images,
-                    "judges": options.judges,
-                    "revision": results.revision("benchmarks.volumes"),
-                }
+                yield {"set": name, "way": way, "seed": seed, **common}
 
 
 def _measured(key: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,8 +88,8 @@ def _measured(key: Mapping[str, Any]) -> dict[str, Any]:
         for _ in train(trainer, [key["seconds"]], device=key["device"]):
             pass
         rows = [
-            dice(_seen(trainer, way.ndim, pixels), truth, len(image_set.classes))
-            for pixels, truth in _volumes(image_set, key["judges"])
+            dice(_seen(trainer, way.ndim, judge.pixels), judge.truth, len(image_set.classes))
+            for judge in image_set.judged(key["judges"])
         ]
         steps = trainer.steps
         trainer.close()
@@ -132,13 +123,6 @@ def _seen(trainer: Trainer, ndim: int, pixels: NDArray[np.float32]) -> NDArray[n
     ask: Callable[[NDArray[np.float32]], NDArray[np.float32]] = trainer.probabilities
     said = ask(pixels) if ndim == 3 else np.stack([ask(pixels[:, z]) for z in range(pixels.shape[1])], 1)
     return np.asarray(said.argmax(0) + 1, np.uint8)
-
-
-def _volumes(image_set: ImageSet, limit: int) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
-    for picture in image_set.judging(limit):
-        source = ImageSource.open(picture.path, _AXES, spatial_ndim=3)
-        yield source.normalised(whole(source.label_shape)), picture.truth
-        source.close()
 
 
 def section(lines: Sequence[Mapping[str, Any]]) -> str:

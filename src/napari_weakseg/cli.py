@@ -16,7 +16,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from napari_weakseg.cli_files import (
     as_classes,
@@ -262,10 +262,7 @@ def train(
             done = event.seconds if seconds is not None else event.step - first[0]
             bar.update(task, completed=done, description=event.message)
 
-        @session.state_changed.connect
-        def on_state(event: messages.StateChanged) -> None:
-            bar.update(task, description=event.message)
-
+        _follow(session, bar, task)
         status = session.train(seconds, steps, resume=not fresh, on_progress=on_progress)
     told = last[0] if last else None
     value = {
@@ -309,12 +306,7 @@ def predict(
         folder = out or opened.prediction_dir
         jobs = prediction_jobs(opened, images)
         task = bar.add_task("Predicting", total=len(jobs))
-
-        @session.state_changed.connect
-        def on_state(event: messages.StateChanged) -> None:
-            if event.message:
-                bar.update(task, description=event.message)
-
+        _follow(session, bar, task)
         for job in jobs:
             with member(opened, job) as name:
                 path = folder / f"{name}.{'ome.zarr' if zarr else 'tif'}"
@@ -465,6 +457,15 @@ def _bar() -> Progress:
     return Progress(
         BarColumn(24), TextColumn("{task.percentage:>3.0f}% {task.description}", markup=False), console=_errors
     )
+
+
+def _follow(session: Session, bar: Progress, task: TaskID) -> None:
+    """Show beside the bar what the engine says."""
+
+    @session.state_changed.connect
+    def on_state(event: messages.StateChanged) -> None:
+        if event.message:
+            bar.update(task, description=event.message)
 
 
 def main() -> None:

@@ -124,8 +124,7 @@ def predict_to_file(session: Session, name: str, path: Path, *, probabilities: b
     if objects:
         ids, of_class = session.find_objects(name)
         write_image(path.with_name(f"{path.stem}_objects.tif"), ids, image.label_axes, image)
-        names = dict(zip(session.project.classes.ids, session.project.classes.names, strict=True))
-        sizes = image.source.pixel_size or {}
+        names, sizes = session.project.classes.names, image.source.pixel_size or {}
         rows = object_table(ids, of_class, names, axes=image.label_axes, pixel_size=sizes)
         write_table(path.with_name(f"{path.stem}_objects.csv"), rows)
     if not probabilities:

@@ -9,7 +9,7 @@ import pytest
 from napari_weakseg.core.errors import StorageError
 from napari_weakseg.core.tables import object_table, write_table
 
-NAMES = {1: "background", 2: "cell", 3: "debris"}
+NAMES = ("background", "cell", "debris")
 
 
 def test_sizes_classes_and_middles() -> None:

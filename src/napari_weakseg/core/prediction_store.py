@@ -54,9 +54,14 @@ class PredictionStore:
         self._ndim = ndim
         state = {"image": image.name, "shape": list(self.shape), "made_by": made_by}
         with storage_errors(path):
-            if path.is_file() or (path.exists() and any(path.iterdir())):
-                self._check(image)
-            if not (path / _STATE).exists() or read_json(path / _STATE) != state:
+            found = read_json(path / _STATE) if (path / _STATE).exists() else {}
+            taken = path.is_file() or (path.exists() and any(path.iterdir()))
+            if taken and found.get("image") != image.name:  # nothing that is not ours is written over
+                raise ProjectError(
+                    f"“{path}” is in the way: it is not a prediction of “{image.name}”.",
+                    "Choose another folder, or move that one away.",
+                )
+            if found != state:
                 self._begin(image, state)
         self._array = self._open()
         self._done: defaultdict[tuple[int, ...], set[tuple[int, ...]]] = defaultdict(set)
@@ -77,15 +82,6 @@ class PredictionStore:
                 file.write(" ".join(map(str, (*place, labels.size))) + "\n")
         self._done[tuple(frame)].add(tuple(start))
         self._written += labels.size
-
-    def _check(self, image: ProjectImage) -> None:
-        """Nothing that is not ours is written over."""
-        state = self.path / _STATE
-        if not state.exists() or read_json(state).get("image") != image.name:
-            raise ProjectError(
-                f"“{self.path}” is in the way: it is not a prediction of “{image.name}”.",
-                "Choose another folder, or move that one away.",
-            )
 
     def _begin(self, image: ProjectImage, state: dict[str, Any]) -> None:
         """Make an empty store; one that a kill leaves half-made is known as ours, and made anew."""

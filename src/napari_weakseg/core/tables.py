@@ -19,7 +19,7 @@ _POWER = {2: "²", 3: "³"}
 def object_table(
     ids: NDArray[np.int32],
     classes: NDArray[np.uint8],
-    names: Mapping[int, str],
+    names: Sequence[str],
     *,
     axes: str,
     pixel_size: Mapping[str, tuple[float, str]],
@@ -32,8 +32,8 @@ def object_table(
         1 … n, 0 = background.
     classes : uint8 array, (*S)
         Class ids.
-    names : mapping of int to str
-        Class id → name.
+    names : sequence of str
+        Of the classes, in the order of their ids.
     axes : str
         Letter of each axis.
     pixel_size : mapping of str to (float, str)
@@ -58,7 +58,7 @@ def object_table(
         each = float(np.prod([size for size, _ in sizes]))
     rows: list[dict[str, object]] = []
     for number, n, class_id, middle in zip(numbers.tolist(), pixels.tolist(), of_class, middles, strict=True):
-        row: dict[str, object] = {"object": number, "class": names[int(class_id)], "pixels": n}
+        row: dict[str, object] = {"object": number, "class": names[int(class_id) - 1], "pixels": n}
         if column:
             row[column] = round(n * each, 6)
         row |= {axis.lower(): round(float(place), 2) for axis, place in zip(axes, middle, strict=True)}

@@ -150,11 +150,9 @@ class Grower:
         self.safe, self.tau, self.trust = state["safe_rounds"], float(state["tau"]), float(state["outline_trust"])
         self._next = int(state.get("next", _FROM))
         self._claims_next = float(state.get("claims_next", 0))
-        order = {
-            (image, tuple(frame), tuple(start)): i for i, (image, frame, start) in enumerate(state.get("waiting", []))
-        }
-        found = {order[key]: block for block in self._store.blocks if (key := key_of(block.place)) in order}
-        self._waiting = [found[i] for i in sorted(found)]
+        blocks = {key_of(block.place): block for block in self._store.blocks}
+        keys = [(image, tuple(frame), tuple(start)) for image, frame, start in state.get("waiting", [])]
+        self._waiting = [blocks[key] for key in keys if key in blocks]
 
     @property
     def _outline_weight(self) -> float:

@@ -54,18 +54,20 @@ def predict_tiles(
     """
     asked = whole(shape) if region is None else region
     grid = _Grid(tuple(shape), tile_px, halo_px)
-    order = [cell for cell in grid.cells_touching(asked) if start_of(grid.part(cell, asked)) not in done]
+    touching = ((cell, grid.part(cell, asked)) for cell in grid.cells_touching(asked))
+    parts = {cell: part for cell, part in touching if start_of(part) not in done}
+    order = list(parts)
     if first is not None:
         middle = [(s.start + s.stop) / 2 for s in first]
         order.sort(key=lambda cell: grid.rank(cell, first, middle))
-    parts = {cell: grid.part(cell, asked) for cell in order}
     needed = {cell: grid.windows_into(cell, part) for cell, part in parts.items()}
     uses: dict[Window, int] = {}
     for windows in needed.values():
         for window in windows:
             uses[window] = uses.get(window, 0) + 1
     kept: dict[Window, NDArray[np.float16]] = {}
-    for cell, part in parts.items():
+    for cell in order:
+        part = parts[cell]
         for window in needed[cell]:
             if window not in kept:
                 kept[window] = window_probabilities(grid.window(window)).astype(np.float16)

@@ -96,7 +96,7 @@ class ObjectFinding(QObject):
         rows = object_table(
             fragments.objects(split=split, min_px=smallest),
             fragments.classes[fragments.ids],
-            dict(zip(project.classes.ids, project.classes.names, strict=True)),
+            project.classes.names,
             axes=image.label_axes[-project.ndim :],
             pixel_size=image.source.pixel_size or {},
         )
