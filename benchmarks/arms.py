@@ -20,6 +20,7 @@ __all__ = ["ARMS", "PLAIN", "Arm", "make_project", "paint"]
 PLAIN = TrainConfig(
     downsample=1,
     forest=False,
+    prior_correction=0,
     growth="off",
     weighting="plain",
     intensity=0,

@@ -41,6 +41,9 @@ class TrainConfig(BaseModel):
         fill theirs.
     forest : bool
         Whether a pixel forest answers in the first seconds.
+    prior_correction : float
+        How far predictions are corrected for classes being marked more or less often than they occur, 0 (not at all)
+        to 1.
     weighting : {"certain", "violation", "balanced", "plain"}
         How the set loss is spread over the known pixels, see `engine.losses.set_loss`.
     dice_weight, claim_weight, approximation_weight, separation_weight : float
@@ -92,6 +95,7 @@ class TrainConfig(BaseModel):
     outline_weight: float = Field(default=1.0, ge=0, le=1)
     box_shapes: bool = True
     forest: bool = True
+    prior_correction: float = Field(default=0.75, ge=0, le=1)
     weighting: Literal["certain", "violation", "balanced", "plain"] = "certain"
     dice_weight: float = Field(default=0.5, ge=0)
     claim_weight: float = Field(default=0.5, ge=0)

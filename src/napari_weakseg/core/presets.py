@@ -19,6 +19,7 @@ Preset = Literal[
 
 _NOTHING: dict[str, Any] = {
     "forest": False,
+    "prior_correction": 0.0,
     "box_shapes": False,
     "growth": "off",
     "outline_weight": 0.0,

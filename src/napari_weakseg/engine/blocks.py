@@ -83,6 +83,8 @@ class Block:
         How often the block is still to be drawn with preference, because its marks are new.
     exact : bool
         Whether every class is annotated exactly in most of the block. Made by `refresh`, as what follows.
+    areas_told : bool
+        Whether the class of unpainted pixels follows from what is said, so that areas are known as well as places.
     allowed : int32 array, (*S)
         Bit sets that training may know: held-out pixels are unknown.
     marked_at : mapping of int to int64 array
@@ -108,6 +110,7 @@ class Block:
     rough: Rough | None = None
     new_draws: int = 0
     exact: bool = False
+    areas_told: bool = False
     allowed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     marked_at: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     _outlined: tuple[Knowledge, Outline | None] | None = None
@@ -151,6 +154,7 @@ class Block:
     def refresh(self) -> None:
         """Index the pixels that training knows, by class, and drop claims that a person has overruled."""
         self.exact = bool(self.knowledge.complete.mean() > 0.5)
+        self.areas_told = bool(((self.knowledge.certain > 0) & ~self.knowledge.painted).any())
         known = np.where(self.held_out, np.uint32(self.knowledge.full), self.knowledge.allowed)
         self.allowed = known.view(np.int32)
         bit = np.left_shift(np.uint32(1), self.claim.astype(np.uint32))

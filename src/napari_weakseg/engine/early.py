@@ -2,7 +2,7 @@
 
 import importlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -10,11 +10,11 @@ from scipy.special import expit
 from torch import Tensor
 
 from napari_weakseg.engine.blending import best_share, held_out_pixel, held_out_pixels
+from napari_weakseg.engine.class_shares import even
 from napari_weakseg.engine.evaluate import window_around
 from napari_weakseg.engine.forest import PixelForest
 from napari_weakseg.engine.growth_step import Floats
 from napari_weakseg.engine.store import BlockStore
-from napari_weakseg.engine.voice import Says
 
 __all__ = ["EarlyForest"]
 
@@ -80,17 +80,12 @@ class EarlyForest:
         if blocks >= (_NOTABLY if self._store.complete else _MANY_TIMES) * self._blocks:
             self.learn(step)
 
-    def judge(self, step: int, says: Says) -> None:
-        """Find out which share held-out marks of several classes speak for.
-
-        Of rough marks only: by the one part of an exact image that is held out it was kept where it did harm.
-        """
+    def judge(self, step: int, says: Callable[[Floats], Floats]) -> None:
+        """Find out which share held-out marks of several classes speak for, these being equally common."""
         forest = self.ready
         if step % _JUDGED_EVERY or not step or not self.counts(step) or forest is None:
             return
         judges = [block for block in self._store.blocks if block.held_out.any()]
-        if any(block.exact for block in judges):
-            return
         places, of_network, labels = [], [], []
         for i in range(_JUDGES if judges else 0):
             block = judges[i % len(judges)]
@@ -101,12 +96,12 @@ class EarlyForest:
             window = window_around(drawn, block.shape, _WINDOW_PX[len(block.shape)])
             pixels = block.pixels[(slice(None), *window)]
             at = held_out_pixels(block.held_out[window], certain[window], self._rng)
-            said, _ = says(pixels)
+            said = says(pixels)
             places.append((pixels, at))
             of_network.append(said.reshape(len(said), -1)[:, at])
             labels.append(certain[window].ravel()[at])
         if places:
-            of_forest = forest.predict_places(places)
+            of_forest = even(forest.predict_places(places), forest.shares)
             self.judged_share = best_share(of_forest, np.concatenate(of_network, 1), np.concatenate(labels))
 
     def joined(self, step: int, pixels: Floats, said: Floats) -> Floats:

@@ -72,6 +72,13 @@ class PixelForest:
         """Whether it has something to answer with."""
         return self._learned is not None
 
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """How common it takes each class to be, (K,)."""
+        if self._learned is None or not self._areas_tell:
+            return np.full(self._classes, 1 / self._classes)
+        return np.bincount(self._learned[1], minlength=self._classes + 1)[1:] / len(self._learned[1])
+
     def fit(self, blocks: Sequence[Block], rng: np.random.Generator) -> None:
         """Learn from the known pixels of some blocks.
 
@@ -95,7 +102,7 @@ class PixelForest:
         if len(np.unique(targets)) < 2 or _lacks_background(picked, targets):
             return
         self._learned = np.concatenate(features), targets
-        self._areas_tell = any((block.knowledge.known & ~block.knowledge.painted).any() for block in picked)
+        self._areas_tell = any(block.areas_told for block in picked)
         self._grow()
 
     def _look_at(self, scales_px: tuple[float, ...]) -> None:

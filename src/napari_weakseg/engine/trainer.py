@@ -20,6 +20,7 @@ from napari_weakseg.engine.augment import Geometry, apply_geometry, sample_geome
 from napari_weakseg.engine.bags import Boxes
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.checkpoint import read_state, unreadable, write_state
+from napari_weakseg.engine.class_shares import ClassShares
 from napari_weakseg.engine.downsampling import downsampled
 from napari_weakseg.engine.early import EarlyForest
 from napari_weakseg.engine.evaluate import quality
@@ -97,6 +98,7 @@ class Trainer:
         self._early = EarlyForest(self._store, self._rng, seed=seed, wanted=config.forest)
         self._grower = Grower(project, config, self._store, self._rng)
         self._trust = TrustLearner(config)
+        self._shares = ClassShares(len(project.classes), strength=config.prior_correction)
         self.steps = 0
 
     # -- getting ready ---------------------------------------------------------------------------------------
@@ -182,6 +184,7 @@ class Trainer:
         """Make teacher and optimiser anew."""
         self._teacher = Teacher(student, decay=self._config.ema)
         self._sure = ClassThresholds(len(self._classes), tau=self._config.confidence)
+        self._shares = ClassShares(len(self._classes), strength=self._config.prior_correction)
         self._optimizer = AdamW(student.parameters(), weight_decay=1e-4)
         self._speak()
 
@@ -189,6 +192,7 @@ class Trainer:
         network = self._teacher.network
         assert isinstance(network, UNet)
         self._voice.speak_for(network, self._device, self._sizes.factors)
+        self._voice.class_weights = self._shares.weights
 
     @property
     def _channels(self) -> int:
@@ -219,7 +223,9 @@ class Trainer:
         if not any(block.marked_at for block in self._store.blocks):
             raise nothing_left()
         self._grower.step(self.steps, self._says_lately)
-        self._early.judge(self.steps, self._says_lately)
+        if self._shares.look(self.steps, self._store.blocks, lambda x: self._says_lately(x)[0], self._rng):
+            self._voice.class_weights = self._shares.weights
+        self._early.judge(self.steps, self._says_evenly)
         batch = downsampled(self._sampler.draw(self._store.blocks), self._sizes.factors, self._rng)
         student.train()
         with devices.autocast(self._device, self._project.ndim):
@@ -242,6 +248,7 @@ class Trainer:
         teacher = self._pseudo_label(image, given.allowed) if config.consistency_weight else None
         mix = self._mix(student, image) if config.second != "off" and config.second_weight else None
         terms = objective(config, out, given, teacher=teacher, mix=mix)
+        self._shares.learn(config, given)
         self._trust.learn(self.steps, out, given, sum(block.exact for block in self._store.blocks))
         self._terms = {name: value.detach() for name, value in terms.items()}
         return torch.stack(list(terms.values())).sum()
@@ -312,6 +319,9 @@ class Trainer:
         """Probabilities and interfaces, good enough for growth and cheap: with statistics a few steps old."""
         return self._voice.says(pixels, self.steps, slack=LATELY)
 
+    def _says_evenly(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._shares.even(self._says_lately(pixels)[0])
+
     def probabilities(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict an array that fits into memory.
 
@@ -360,7 +370,8 @@ class Trainer:
     def fingerprint(self) -> str:
         """What a prediction depends on beside the image: weights, what the forest learned from, sizes of tiles."""
         self._network()
-        tensors = {**self._voice.network(self.steps).state_dict(), **self._early.save(self.steps)}
+        network = self._voice.network(self.steps).state_dict()
+        tensors = {**network, **self._shares.save(), **self._early.save(self.steps)}
         found = hashlib.sha256()
         for name, tensor in sorted(tensors.items()):
             found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -505,6 +516,7 @@ class Trainer:
         tensors["sure"] = self._sure.means
         tensors |= {f"seen.{i}": image for i, image in enumerate(self._voice.seen)}
         tensors |= self._early.save(self.steps)
+        tensors |= self._shares.save()
         blocks, records = self._store.save()
         tensors |= blocks
         state = {
@@ -537,6 +549,8 @@ class Trainer:
             self._optimizer.restore(tensors)
         self._random.set_state(tensors["random"])
         self._sure.means = tensors["sure"].to(self._device)
+        self._shares.restore(tensors)
+        self._voice.class_weights = self._shares.weights
         self._rng.bit_generator.state = state["rng"]
         self._teacher.updates = int(state["updates"])
         self._early.restore(tensors, state.get("forest_share"))

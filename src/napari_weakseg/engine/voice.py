@@ -39,6 +39,8 @@ class Voice:
         The last batches.
     settled_at : int
         Step at which the statistics were taken.
+    class_weights : float32 array, (K,), or None
+        What the probability of each class is multiplied by before they are made to sum to 1 again.
     """
 
     def __init__(self) -> None:
@@ -47,6 +49,7 @@ class Voice:
         self.seen: deque[Tensor] = deque(maxlen=_BATCHES)
         self.settled_at = _NEVER
         self._factors: Factors = ()
+        self.class_weights: NDArray[np.float32] | None = None
 
     def speak_for(self, network: UNet, device: torch.device, factors: Factors) -> None:
         """Speak for another network from now on, which sees images so much smaller."""
@@ -68,7 +71,7 @@ class Voice:
         """Probabilities (K, *S) and interface probability (*S) of an image, (C, *S)."""
         network = self.network(step, slack=slack)
         out, inside = self._seen_through(network, self._padded(network, pixels)), _inside(pixels)
-        probabilities = self._stretched(out.logits)[0].softmax(0)[(slice(None), *inside)]
+        probabilities = self._probabilities(out)[(slice(None), *inside)]
         separation = self._stretched(out.separation)[0, 0].sigmoid()[inside]
         return probabilities.cpu().numpy(), separation.cpu().numpy()
 
@@ -82,7 +85,7 @@ class Voice:
         said, features = [], []
         for view in views(network.ndim, orientation, square=shape[-1] == shape[-2])[::2]:
             out = self._seen_through(network, view.apply(image))
-            said.append(view.undo(self._stretched(out.logits)[0].softmax(0))[(slice(None), *inside)].cpu().numpy())
+            said.append(view.undo(self._probabilities(out))[(slice(None), *inside)].cpu().numpy())
             features.append(out.features[0][0].float().flatten(1).mean(1).cpu().numpy())
         return np.stack(said), np.mean(features, 0)
 
@@ -95,6 +98,13 @@ class Voice:
         with devices.autocast(self._device, network.ndim):
             out: Outputs = network(shrunk(image[None], self._factors))
         return out
+
+    def _probabilities(self, out: Outputs) -> Tensor:
+        scores = self._stretched(out.logits)[0]
+        if self.class_weights is not None:
+            weights = torch.from_numpy(self.class_weights).to(scores.device)
+            scores = scores + weights.log().view(-1, *[1] * (scores.ndim - 1))
+        return scores.softmax(0)
 
     def _stretched(self, scores: Tensor) -> Tensor:
         return stretched(scores.float(), self._factors)
