@@ -36,6 +36,8 @@ def test_tells_two_textures_apart_at_once(painted: Project, textures: tuple[Any,
     assert p.dtype == np.float32
     np.testing.assert_allclose(p.sum(0), 1, atol=1e-5)
     assert (p.argmax(0) + 1 == textures[1]).mean() > 0.9
+    assert np.abs(np.diff(p[0], axis=0)).max() < 0.2  # no single pixels
+    assert np.abs(np.diff(trees.predict_at(blocks_of(painted)[0].pixels, np.arange(96 * 96))[0])).max() > 0.5
 
 
 def test_a_class_that_is_never_marked_gets_nothing(painted: Project) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from napari_weakseg.core.classes import BACKGROUND
@@ -25,6 +26,7 @@ _MAX_RESPONSES = 1_700_000  # pixels that it learns from times responses of each
 _MAX_FILTERED = 12_000_000  # pixels of the blocks that they are drawn from
 _TREES = 30
 _PLACES = 12  # far enough from each other that must be marked, for a scale to be looked at
+_SMOOTH_PX = 2.0  # standard deviation
 _LOOKED_AT = 200  # marked pixels of a class in a block that their places are counted by
 
 
@@ -163,7 +165,7 @@ class PixelForest:
         self._trees = trees.fit(*self._learned)
 
     def predict(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Predict class probabilities.
+        """Predict class probabilities, in 2-D smoothed: trees judge each pixel alone, and single ones go astray.
 
         Parameters
         ----------
@@ -173,7 +175,8 @@ class PixelForest:
         -------
         float32 array, (K, *S)
         """
-        return self._answer(self._responses(pixels)).reshape(self._classes, *pixels.shape[1:])
+        found = self._answer(self._responses(pixels)).reshape(self._classes, *pixels.shape[1:])
+        return found if self._ndim != 2 else np.stack([gaussian_filter(said, _SMOOTH_PX) for said in found])
 
     def predict_at(self, pixels: NDArray[np.float32], at: NDArray[np.int64]) -> NDArray[np.float32]:
         """Predict some pixels of an image only, by their flat indices: float32 (K, n)."""
