@@ -291,6 +291,9 @@ def predict(
         bool,
         typer.Option("--zarr", help="Write OME-Zarr piece by piece instead, for images beyond memory; goes on later."),
     ] = False,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a dask scheduler whose workers predict; with --zarr.")
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -298,9 +301,14 @@ def predict(
 
     With --zarr the background keeps its number 1, and 0 is what is not predicted yet: the same command goes on where it
     was stopped, as long as nothing new was learned.
+
+    With --scheduler the workers of a dask cluster predict, one network each. They need the folder of the project and
+    the images under the same paths.
     """
     if zarr and (probabilities or objects):
         raise typer.BadParameter("--zarr writes class ids only; leave it or the others out.")
+    if scheduler is not None and not zarr:
+        raise typer.BadParameter("--scheduler writes OME-Zarr only; give --zarr too.")
     written: dict[str, str] = {}
     with Project.open(project) as opened, Session(opened, device=device) as session, _bar() as bar:
         folder = out or opened.prediction_dir
@@ -310,7 +318,9 @@ def predict(
         for job in jobs:
             with member(opened, job) as name:
                 path = folder / f"{name}.{'ome.zarr' if zarr else 'tif'}"
-                if zarr:
+                if scheduler is not None:
+                    _on_cluster(scheduler, opened, name, path, device, bar, task)
+                elif zarr:
                     session.predict_to(name, path)
                 else:
                     predict_to_file(session, name, path, probabilities=probabilities, objects=objects)
@@ -457,6 +467,18 @@ def _bar() -> Progress:
     return Progress(
         BarColumn(24), TextColumn("{task.percentage:>3.0f}% {task.description}", markup=False), console=_errors
     )
+
+
+def _on_cluster(
+    scheduler: str, project: Project, name: str, path: Path, device: str, bar: Progress, task: TaskID
+) -> None:
+    from napari_weakseg.cluster import connected, predict_on
+
+    def tell(share: float) -> None:
+        bar.update(task, description=f"Predicting “{name}”: {100 * share:.0f} %")
+
+    with connected(scheduler) as client:
+        predict_on(client, project, name, path, device=device, on_progress=tell)
 
 
 def _follow(session: Session, bar: Progress, task: TaskID) -> None:

@@ -278,7 +278,7 @@ class Session:
         ProjectError
             No image of that name.
         """
-        image = self._image(name)
+        image = self.project.image(name)
         if objects:
             return self.find_objects(name, split=split, min_px=min_px, frame=frame, region=region)[0]
         blocks: list[_Block] = []
@@ -311,7 +311,7 @@ class Session:
         ProjectError
             No image of that name.
         """
-        image, folder, ndim = self._image(name), Path(path), self.project.ndim
+        image, folder, ndim = self.project.image(name), Path(path), self.project.ndim
         opened = functools.partial(PredictionStore, folder, image, ndim)
         self._ask(Store(next(self._ids), name, tuple(image.frames()), opened))
         return folder
@@ -334,7 +334,7 @@ class Session:
         classes : uint8 (*S)
             Class id of each pixel of an object, 0 elsewhere.
         """
-        image = self._image(name)
+        image = self.project.image(name)
         ids: list[_Block] = []
         classes: list[_Block] = []
         count = 0
@@ -352,7 +352,7 @@ class Session:
 
     def grown(self, name: str, *, frame: Frame | None = None) -> NDArray[np.uint8]:
         """Tell where the blobs of an image have grown to: class ids, uint8 (*S), 0 elsewhere."""
-        image = self._image(name)
+        image = self.project.image(name)
         blocks: list[_Block] = []
         for index in image.frames() if frame is None else [tuple(frame)]:
             answer = self._ask(Grow(next(self._ids), name, index))
@@ -437,7 +437,7 @@ class Session:
         mapping of class name to ClassScore
             Dice, IoU and pixel counts of each class.
         """
-        image = self._image(name)
+        image = self.project.image(name)
         masks = np.asarray(masks)
         if masks.shape != tuple(image.label_shape):
             raise ProjectError(
@@ -445,12 +445,6 @@ class Session:
                 "Give masks of the image's own size, without the channels.",
             )
         return score(np.asarray(self.predict(name)), masks, self.project.classes.names)
-
-    def _image(self, name: str) -> ProjectImage:
-        if name not in self.project.images:
-            known = ", ".join(f"“{n}”" for n in self.project.images) or "none yet"
-            raise ProjectError(f"There is no image “{name}” in this project.", f"Its images: {known}.")
-        return self.project.images[name]
 
     def _ask(self, request: Request) -> _Met:
         self._awaited[request.request_id] = None

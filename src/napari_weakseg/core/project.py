@@ -36,13 +36,14 @@ class Project:
         The folder.
     """
 
-    def __init__(self, path: Path, record: ProjectRecord, lock: ProjectLock, notes: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path, record: ProjectRecord, lock: ProjectLock | None, notes: Sequence[str] = ()) -> None:
         self.path = path
         self._lock = RLock()
         self._notes = list(notes)
         self._findings_saved_s = time.monotonic()
         self._findings_unsaved = False
-        self._release = weakref.finalize(self, lock.release)
+        self._read_only = lock is None
+        self._release = weakref.finalize(self, lock.release if lock is not None else int)
         self._record = record
         self._classes = ClassTable(record.classes)
         self._config, note = parsed_config(record.config)
@@ -100,10 +101,16 @@ class Project:
         return project
 
     @classmethod
-    def open(cls, path: str | Path) -> "Project":
+    def open(cls, path: str | Path, *, read_only: bool = False) -> "Project":
         """Open a project folder.
 
         Image files that are gone do not hinder it: see `notes` and `ProjectImage.missing`.
+
+        Parameters
+        ----------
+        path : path
+        read_only : bool
+            Nothing can be changed; then it does not matter who else has it open.
 
         Raises
         ------
@@ -120,12 +127,13 @@ class Project:
             raise ProjectError(
                 f"“{path}” is no project: there is no {_FILE} in it.", "Choose a folder made by this plugin."
             )
-        lock = ProjectLock(path)
+        lock = None if read_only else ProjectLock(path)
         try:
             value, note = read_json_or_backup(file)
             return cls(path, parsed_project(value, file), lock, [note] if note else [])
         except BaseException:
-            lock.release()
+            if lock is not None:
+                lock.release()
             raise
 
     @property
@@ -152,6 +160,19 @@ class Project:
     def images(self) -> Mapping[str, ProjectImage]:
         """Images by name, in the order of adding; a snapshot."""
         return MappingProxyType(self._images)
+
+    def image(self, name: str) -> ProjectImage:
+        """Give an image by its name.
+
+        Raises
+        ------
+        ProjectError
+            If there is none.
+        """
+        if name not in self._images:
+            known = ", ".join(f"“{n}”" for n in self._images) or "none yet"
+            raise ProjectError(f"There is no image “{name}” in the project.", f"Its images: {known}.")
+        return self._images[name]
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -248,7 +269,7 @@ class Project:
     def remove_image(self, name: str) -> None:
         """Take an image out; its annotations go to the project's folder ``trash``, its file stays."""
         with self._lock:
-            image = self._image(name)
+            image = self.image(name)
             self._record.images.remove(image._record)
             self._save()
             self._images = {key: value for key, value in self._images.items() if key != name}
@@ -265,13 +286,14 @@ class Project:
             If that file has another shape.
         """
         with self._lock:
-            image = self._image(name)
+            image = self.image(name)
             image._linked.relink(Path(path))
             self._save()
 
     def append_history(self, entry: Mapping[str, Any]) -> None:
         """Add one line to ``history.jsonl``, with the time."""
         with self._lock:
+            self._check_writable()
             append_line(self.path / "history.jsonl", entry)
 
     def history(self) -> list[dict[str, Any]]:
@@ -324,13 +346,22 @@ class Project:
         if note and note not in self._notes:
             self._notes.append(note)
 
+    def _check_writable(self) -> None:
+        if self._read_only:
+            raise ProjectError(
+                f"“{self.path}” was opened for reading only.", "Open it without `read_only` to change something."
+            )
+
     def _save(self) -> None:
+        self._check_writable()
         self._findings_unsaved = False
         self._findings_saved_s = time.monotonic()
         write_json(self.path / _FILE, self._record.model_dump(mode="json", by_alias=True), backup=True)
 
     def _save_findings(self) -> None:
         """Save what was measured on an image: now, or with the next one if the last was saved a moment ago."""
+        if self._read_only:
+            return
         with self._lock:
             self._findings_unsaved = True
             if time.monotonic() - self._findings_saved_s >= _FINDINGS_WAIT_S:
@@ -342,12 +373,6 @@ class Project:
             self._save()
         except StorageError as error:
             self._note(str(error))
-
-    def _image(self, name: str) -> ProjectImage:
-        if name not in self._images:
-            known = ", ".join(self._images) or "none yet"
-            raise ProjectError(f"There is no image “{name}” in the project.", f"Its images are: {known}.")
-        return self._images[name]
 
     def _discard(self, path: Path) -> None:
         """Move a file or folder into ``trash``."""

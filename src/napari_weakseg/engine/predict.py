@@ -8,17 +8,15 @@ from numpy.typing import NDArray
 from napari_weakseg.core.regions import Region, intersection, shape_of, shifted, start_of, stop_of, whole
 from napari_weakseg.engine.protocol import Tile
 
-__all__ = ["predict_tiles"]
+__all__ = ["Tiles", "predict_tiles"]
 
 Window = tuple[int, ...]
 
 
 def predict_tiles(
     window_probabilities: Callable[[Region], NDArray[np.float32]],
-    shape: Sequence[int],
+    grid: "Tiles",
     *,
-    tile_px: int,
-    halo_px: int,
     region: Region | None = None,
     first: Region | None = None,
     done: Container[tuple[int, ...]] = (),
@@ -29,12 +27,7 @@ def predict_tiles(
     ----------
     window_probabilities : callable
         Takes a region of the frame, gives float32 probabilities (K, *window).
-    shape : sequence of int
-        Of the frame, (*S).
-    tile_px : int
-        Side of a window, halo included; a frame up to this size is one window.
-    halo_px : int
-        How far windows reach over the cell they are for.
+    grid : Tiles
     region : Region, optional
         The part of the frame to predict; all of it if not given.
     first : Region, optional
@@ -52,8 +45,7 @@ def predict_tiles(
     Windows are kept only until all cells they reach into are given, so memory grows with a row of windows, not with
     the frame.
     """
-    asked = whole(shape) if region is None else region
-    grid = _Grid(tuple(shape), tile_px, halo_px)
+    asked = whole(grid.shape) if region is None else region
     touching = ((cell, grid.part(cell, asked)) for cell in grid.cells_touching(asked))
     parts = {cell: part for cell, part in touching if start_of(part) not in done}
     order = list(parts)
@@ -78,15 +70,31 @@ def predict_tiles(
                 del kept[window]
 
 
-class _Grid:
-    """Cells that part a frame, and the windows around them."""
+class Tiles:
+    """Cells that part a frame, and the windows around them.
 
-    def __init__(self, shape: tuple[int, ...], tile_px: int, halo_px: int) -> None:
-        self.shape, self.halo = shape, halo_px
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the frame, (*S).
+    tile_px : int
+        Side of a window, halo included; a frame up to this size is one window.
+    halo_px : int
+        How far windows reach over the cell they are for.
+    """
+
+    def __init__(self, shape: Sequence[int], tile_px: int, halo_px: int) -> None:
+        self.shape, self.halo = tuple(shape), halo_px
         core = max(1, tile_px - 2 * halo_px)
         self.counts = tuple(1 if size <= tile_px else -(-size // core) for size in shape)
 
+    @property
+    def starts(self) -> list[tuple[int, ...]]:
+        """First pixels of the cells, neighbours one after another."""
+        return [start_of(self.cell(index)) for index in np.ndindex(*self.counts)]
+
     def cell(self, index: Window) -> Region:
+        """Give the region of a cell."""
         sizes = zip(index, self.counts, self.shape, strict=True)
         return tuple(slice(n * i // c, n * (i + 1) // c) for i, c, n in sizes)
 
@@ -97,12 +105,14 @@ class _Grid:
         return found
 
     def window(self, index: Window) -> Region:
+        """Give the region that is looked at for a cell."""
         return tuple(
             slice(max(0, s.start - self.halo), min(n, s.stop + self.halo))
             for s, n in zip(self.cell(index), self.shape, strict=True)
         )
 
     def cells_touching(self, region: Region) -> list[Window]:
+        """List the cells that have part in a region."""
         return [index for index in np.ndindex(*self.counts) if intersection(self.cell(index), region) is not None]
 
     def windows_into(self, index: Window, part: Region) -> list[Window]:
@@ -112,13 +122,14 @@ class _Grid:
         return [other for other in near if intersection(self.window(other), part) is not None]
 
     def rank(self, index: Window, first: Region, middle: Sequence[float]) -> tuple[bool, float]:
+        """Order cells: those that touch a region first, the nearest to its middle before others."""
         cell = self.cell(index)
         away = sum(((s.start + s.stop) / 2 - m) ** 2 for s, m in zip(cell, middle, strict=True))
         return intersection(cell, first) is None, away
 
 
 def _blended(
-    grid: _Grid, windows: Sequence[Window], kept: dict[Window, NDArray[np.float16]], part: Region
+    grid: Tiles, windows: Sequence[Window], kept: dict[Window, NDArray[np.float16]], part: Region
 ) -> NDArray[np.float16]:
     if len(windows) == 1:
         where = shifted(part, start_of(grid.window(windows[0])))

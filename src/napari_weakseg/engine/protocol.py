@@ -130,6 +130,9 @@ class TrainerProtocol(Protocol):
         Tiles that touch `first` come first, those that start at one of `done` are left out.
         """
 
+    def tile_starts(self, image: str) -> list[tuple[int, ...]]:
+        """Tell where the tiles of a frame begin, as `predict` gives them, neighbours one after another."""
+
     @property
     def fingerprint(self) -> str:
         """What a prediction depends on beside the image: as long as it is the same, so is every tile."""

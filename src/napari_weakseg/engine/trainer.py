@@ -34,7 +34,7 @@ from napari_weakseg.engine.mixing import cut_windows, mixed
 from napari_weakseg.engine.networks import Head, UNet, with_classes
 from napari_weakseg.engine.objective import Given, Mix, objective
 from napari_weakseg.engine.objects import Fragments
-from napari_weakseg.engine.predict import predict_tiles
+from napari_weakseg.engine.predict import Tiles, predict_tiles
 from napari_weakseg.engine.protocol import ClaimTrust, Report, Tile
 from napari_weakseg.engine.queries import Query, Suggestion, suggest
 from napari_weakseg.engine.readiness import missing_marks, nothing_left
@@ -356,15 +356,15 @@ class Trainer:
             pixels = source.source.normalised(place[:-ndim] + at)
             return self.probabilities(pixels.reshape(len(pixels), *shape_of(at)))
 
-        yield from predict_tiles(
-            window,
-            shape_of(place)[-ndim:],
-            tile_px=self._sizes.tile_px,
-            halo_px=self._sizes.halo_px(self._network().halo_px),
-            region=region,
-            first=first,
-            done=done,
-        )
+        yield from predict_tiles(window, self._tiles_of(image), region=region, first=first, done=done)
+
+    def tile_starts(self, image: str) -> list[tuple[int, ...]]:
+        """Tell where the tiles of a frame begin."""
+        return self._tiles_of(image).starts
+
+    def _tiles_of(self, image: str) -> Tiles:
+        shape = self._project.images[image].label_shape[-self._project.ndim :]
+        return Tiles(shape, self._sizes.tile_px, self._sizes.halo_px(self._network().halo_px))
 
     @property
     def fingerprint(self) -> str:
