@@ -62,6 +62,20 @@ def _memory(found: dict[str, Any]) -> str:
     return _rows(head, rows)
 
 
+def _cost(found: list[dict[str, Any]]) -> str:
+    rows = []
+    for one in found:
+        side = f"{one['side']:,}".replace(",", " ")
+        step = 1000 * one["step_s"]["median"]
+        rows.append([f"{side} × {side}", f"{one['ready_s']:.1f}", f"{step:.0f}", f"{one['peak_mb']:.0f}"])
+    head = ["virtual zarr, marked in one place", "seconds until the first step", "ms per step", "peak, MB"]
+    predicted = {int(square): seconds for square, seconds in found[-1]["predicted_s"].items()}
+    squares = [
+        [f"{square}²", f"{seconds:.1f}", f"{seconds / (square**2 / 1e6):.2f}"] for square, seconds in predicted.items()
+    ]
+    return "\n".join([_rows(head, rows), _rows(["predicted in the largest", "seconds", "per megapixel"], squares)])
+
+
 def _opening(found: dict[str, Any]) -> str:
     at = found["seconds"]
     rows = [[name, f"{seconds:.2f}"] for name, seconds in at.items() if name in ("opened", "first tile")]
@@ -86,11 +100,12 @@ def _window(found: dict[str, Any]) -> str:
     return f"{table}\n{said}\n"
 
 
-_TELL: dict[str, Callable[[dict[str, Any]], str]] = {
+_TELL: dict[str, Callable[[Any], str]] = {
     "import": _imports,
     "opening": _opening,
     "window": _window,
     "steps": _steps,
     "prediction": _prediction,
     "memory": _memory,
+    "cost": _cost,
 }

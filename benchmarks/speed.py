@@ -19,6 +19,8 @@ FILE = "speed.jsonl"
 SECONDS = 20.0
 _REPEATS = 7
 _LARGE_PX, _SMALL_PX = 20_000, 1_024
+_SIDES_PX = 1_024, 4_096, 16_384, 65_536
+_SQUARES_PX = 1_024, 2_048, 4_096, 8_192
 _IMPORT = """
 import sys, time
 import napari
@@ -113,6 +115,12 @@ def _memory(options: Options) -> dict[str, Any]:
     return found
 
 
+def _cost(options: Options) -> list[Any]:
+    """What training costs in ever larger images, and what predicting costs in the largest."""
+    squares = {side: _SQUARES_PX if side == _SIDES_PX[-1] else _SQUARES_PX[:1] for side in _SIDES_PX}
+    return [_engine(options, "cost", str(side), ",".join(map(str, px))) for side, px in squares.items()]
+
+
 def _opening(options: Options) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         _engine(options, "make", folder)
@@ -156,6 +164,7 @@ PARTS: dict[str, Callable[[Options], Any]] = {
     "steps": _steps,
     "prediction": _prediction,
     "memory": _memory,
+    "cost": _cost,
     "opening": _opening,
     "window": _window,
 }

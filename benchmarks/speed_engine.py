@@ -136,6 +136,49 @@ def memory(seconds: float, device: str, side: str, file: str) -> Found:
     return {"side": size, "raw_mb": round(size * size / 1e6, 1), "peak_mb": peak_mb()}
 
 
+def cost(seconds: float, device: str, side: str, predicted: str) -> Found:
+    """Seconds to get ready, of a step and of predictions in a virtual image: a zarr of which one place has contents."""
+    import zarr
+
+    from napari_weakseg.engine.trainer import Trainer
+
+    size, wait = int(side), _synchronised(device)
+    start = (size - _MARKED_PX) // 2
+    pixels, objects = image_of((_MARKED_PX, _MARKED_PX))
+    with tempfile.TemporaryDirectory() as folder, Project.create(Path(folder) / "p.weakseg", CLASSES) as project:
+        array = zarr.create_array(
+            Path(folder) / "i.zarr", shape=(size, size), chunks=(_MARKED_PX,) * 2, dtype="uint8", fill_value=40
+        )
+        array[start : start + _MARKED_PX, start : start + _MARKED_PX] = pixels
+        began_s = time.perf_counter()
+        image = project.add_image(Path(folder) / "i.zarr", axes="YX", name="virtual")
+        image.paint(marks_on(objects), start=(start, start))
+        trainer = Trainer(project, TrainConfig(forest=False), device=device)
+        for _ in trainer.prepare():
+            pass
+        ready_s = time.perf_counter() - began_s
+        times: list[float] = []
+        while len(times) < _WARM_UP_STEPS or sum(times) < seconds:
+            at = time.perf_counter()
+            trainer.step()
+            wait()
+            times.append(time.perf_counter() - at)
+        of_squares = {}
+        for square in map(int, predicted.split(",")):
+            at = time.perf_counter()
+            for _ in trainer.predict("virtual", (), (slice(0, square),) * 2):
+                pass
+            of_squares[square] = round(time.perf_counter() - at, 2)
+        trainer.close()
+    return {
+        "side": size,
+        "ready_s": round(ready_s, 2),
+        "step_s": spread(times[_WARM_UP_STEPS // 2 :]),
+        "peak_mb": peak_mb(),
+        "predicted_s": of_squares,
+    }
+
+
 def peak_mb() -> float | None:
     """Most memory this process has had, in MB; None where the system does not tell."""
     status = Path("/proc/self/status")
@@ -190,7 +233,7 @@ def opening(seconds: float, device: str, folder: str) -> Found:
 
 
 PARTS: dict[str, Callable[..., Found]] = {
-    part.__name__: part for part in (steps, prediction, memory, large, make, opening)
+    part.__name__: part for part in (steps, prediction, memory, large, cost, make, opening)
 }
 
 
