@@ -57,6 +57,7 @@ _WITHOUT: dict[str, dict[str, Any]] = {
     "growth": {"growth": "off"},
     "outlines": {"outline_weight": 0.0},
     "the early forest": {"forest": False},
+    "the correction of priors": {"prior_correction": 0},
     "overlap": {"dice_weight": 0.0},
     "shapes of boxes": {"box_shapes": False},
     "approximation and separation": {"approximation_weight": 0.0, "separation_weight": 0.0},
