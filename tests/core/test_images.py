@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_weakseg.core.errors import ImageError
-from napari_weakseg.core.images import ImageSource
+from napari_weakseg.core.images import ImageSource, Statistics
 from napari_weakseg.core.regions import whole
 
 
@@ -175,6 +175,24 @@ def test_sparse_images_keep_their_spots() -> None:
     source = ImageSource.open(values)
     assert source.normalised((slice(8, 12), slice(8, 12))).max() == 1
     assert source.notes == ()
+
+
+def test_a_large_image_that_is_blank_but_for_one_place_is_measured_there(tmp_path: Path) -> None:
+    array = zarr.create_array(tmp_path / "blank.zarr", shape=(9000, 9000), chunks=(500, 500), dtype="u1", fill_value=7)
+    array[4100:4600, 5400:5900] = np.random.default_rng(0).integers(50, 150, (500, 500))
+    source = ImageSource.open(tmp_path / "blank.zarr", axes="YX")
+    saved: list[Statistics] = []
+    source.on_statistics = saved.append
+    assert "value 7 everywhere" in source.notes[0]  # its sample misses the place
+    blank = (slice(0, 500), slice(0, 500))
+    assert not source.normalised(blank).any()
+    seen = source.normalised((slice(4100, 4600), slice(5400, 5900)))
+    assert seen.std() > 0.2
+    assert source.notes == ()
+    assert saved[-1] == source.statistics
+    assert saved[-1].low[0] < saved[-1].high[0]
+    np.testing.assert_array_equal(source.normalised((slice(4100, 4600), slice(5400, 5900))), seen)  # for good
+    assert (source.normalised(blank) < 0).all()
 
 
 @pytest.mark.parametrize(("value", "note"), [(np.nan, "holds no number at all"), (3.0, "has the value 3 everywhere")])

@@ -19,6 +19,7 @@ from napari_weakseg.core.regions import Region, region_of, whole
 
 _SAMPLE_PIXELS = 2**22  # per channel; larger images are sampled in blocks
 _SAMPLE_BLOCK_PX = 256
+_USELESS = ", so nothing can be learned from it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +148,12 @@ class ImageSource:
         """Values of a region, each channel's 1st percentile at 0 and 99th at 1, clipped to [-1, 4].
 
         The percentiles are those of the image, computed once. NaN, infinities and constant channels become 0.
+
+        Of a large image only a sample is seen. If a channel has one value there, as in a slide that is mostly blank,
+        it is measured at the first place read here that has others.
         """
-        statistics = self.statistics
         block = self.read(region)
+        statistics = self._seen_to_vary(block)
         for channel, low, high in zip(block, statistics.low, statistics.high, strict=True):
             if high > low:
                 channel -= low
@@ -160,6 +164,26 @@ class ImageSource:
             else:
                 channel[...] = 0
         return block
+
+    def _seen_to_vary(self, block: NDArray[np.float32]) -> Statistics:
+        """Percentiles, for channels without any so far those of a block, (C, *S)."""
+        known = self.statistics
+        flat = [i for i, (low, high) in enumerate(zip(known.low, known.high, strict=True)) if low >= high]
+        if not flat or len(self._sample_regions()) == 1:
+            return known
+        here = self._measured(block.reshape(len(block), -1))
+        varied = [i for i in flat if here.low[i] < here.high[i]]
+        if not varied:
+            return known
+        low, high = (
+            tuple(new[i] if i in varied else old[i] for i in range(self.n_channels))
+            for new, old in ((here.low, known.low), (here.high, known.high))
+        )
+        notes = [note for note in known.notes if len(varied) < len(flat) or not note.endswith(_USELESS)]
+        self.statistics = known = Statistics(low, high, tuple(notes))
+        if self.on_statistics is not None:
+            self.on_statistics(known)
+        return known
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -172,7 +196,8 @@ class ImageSource:
         with self._statistics_lock:
             if self._statistics is not None:
                 return self._statistics
-            statistics = self._statistics = self._measured()
+            sample = [self.read(r).reshape(self.n_channels, -1) for r in self._sample_regions()]
+            statistics = self._statistics = self._measured(np.concatenate(sample, axis=1))
         if self.on_statistics is not None:
             self.on_statistics(statistics)
         return statistics
@@ -186,8 +211,8 @@ class ImageSource:
         """Close the file."""
         self._close()
 
-    def _measured(self) -> Statistics:
-        sample = np.concatenate([self.read(r).reshape(self.n_channels, -1) for r in self._sample_regions()], axis=1)
+    def _measured(self, sample: NDArray[np.float32]) -> Statistics:
+        """Percentiles of some values, (C, n)."""
         low, high, notes = [], [], []
         for number, values in enumerate(sample):
             finite = values[np.isfinite(values)]
@@ -198,7 +223,7 @@ class ImageSource:
             a, b = _spread(finite)
             if a >= b:
                 what = "holds no number at all" if finite.size == 0 else f"has the value {a:g} everywhere"
-                notes.append(f"{which} {what}, so nothing can be learned from it.")
+                notes.append(f"{which} {what}{_USELESS}")
             low.append(a)
             high.append(b)
         return Statistics(tuple(low), tuple(high), tuple(notes))
