@@ -49,6 +49,7 @@ class ClassShares:
         self._strength = strength
         self._taught = torch.zeros(classes)
         self._looks: deque[NDArray[np.float32]] = deque(maxlen=_LOOKS)
+        self._told = False  # whether areas are
         self.weights = np.ones(classes, np.float32)
 
     def learn(self, config: TrainConfig, given: Given) -> None:
@@ -79,7 +80,8 @@ class ClassShares:
         """
         if not self._strength or not step or step % _EVERY:
             return False
-        if any(block.areas_told for block in blocks):
+        self._told = any(block.areas_told for block in blocks)
+        if self._told:
             self.weights = np.ones_like(self.weights)
             return True
         taught = np.maximum(self._shares_taught, _LEAST)
@@ -111,8 +113,11 @@ class ClassShares:
         return np.concatenate(seen, 1)
 
     def even(self, said: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn the network's answers, (K, *S), into what they were if all classes were equally common."""
-        return even(said, self.weights * self._shares_taught) if self._strength else said
+        """Turn the network's answers, (K, *S), into what they were if all classes were equally common.
+
+        Where areas are told they are left as they are: the forest's are under the same shares.
+        """
+        return said if self._told or not self._strength else even(said, self.weights * self._shares_taught)
 
     @property
     def _shares_taught(self) -> NDArray[np.float64]:

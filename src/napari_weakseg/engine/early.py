@@ -10,7 +10,6 @@ from scipy.special import expit
 from torch import Tensor
 
 from napari_weakseg.engine.blending import best_share, held_out_pixel, held_out_pixels
-from napari_weakseg.engine.class_shares import even
 from napari_weakseg.engine.evaluate import window_around
 from napari_weakseg.engine.forest import PixelForest
 from napari_weakseg.engine.growth_step import Floats
@@ -81,11 +80,17 @@ class EarlyForest:
             self.learn(step)
 
     def judge(self, step: int, says: Callable[[Floats], Floats]) -> None:
-        """Find out which share held-out marks of several classes speak for, these being equally common."""
+        """Find out which share held-out marks of several classes speak for.
+
+        Where areas are told, by rough marks only: there the network learns more about borders than the held-out part of
+        one exact image can judge, and the forest was kept where it did harm.
+        """
         forest = self.ready
         if step % _JUDGED_EVERY or not step or not self.counts(step) or forest is None:
             return
         judges = [block for block in self._store.blocks if block.held_out.any()]
+        if any(block.exact for block in judges) and any(block.areas_told for block in self._store.blocks):
+            return
         places, of_network, labels = [], [], []
         for i in range(_JUDGES if judges else 0):
             block = judges[i % len(judges)]
@@ -101,7 +106,7 @@ class EarlyForest:
             of_network.append(said.reshape(len(said), -1)[:, at])
             labels.append(certain[window].ravel()[at])
         if places:
-            of_forest = even(forest.predict_places(places), forest.shares)
+            of_forest = forest.predict_places(places)
             self.judged_share = best_share(of_forest, np.concatenate(of_network, 1), np.concatenate(labels))
 
     def joined(self, step: int, pixels: Floats, said: Floats) -> Floats:

@@ -74,13 +74,6 @@ class PixelForest:
         """Whether it has something to answer with."""
         return self._learned is not None
 
-    @property
-    def shares(self) -> NDArray[np.float64]:
-        """How common it takes each class to be, (K,)."""
-        if self._learned is None or not self._areas_tell:
-            return np.full(self._classes, 1 / self._classes)
-        return np.bincount(self._learned[1], minlength=self._classes + 1)[1:] / len(self._learned[1])
-
     def fit(self, blocks: Sequence[Block], rng: np.random.Generator) -> None:
         """Learn from the known pixels of some blocks.
 
