@@ -103,6 +103,19 @@ def test_the_command_takes_a_scheduler(cluster: LocalCluster, trained: Path, tmp
     assert result.exit_code == 2
 
 
+def test_files_that_are_no_part_of_the_project_one_after_another(
+    cluster: LocalCluster, trained: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(1)
+    files = [tmp_path / "one.npy", tmp_path / "two.npy"]
+    for file in files:
+        np.save(file, rng.random((64, 64)).astype(np.float32))
+    ask = ["predict", str(trained), *map(str, files), "--zarr", "--out", str(tmp_path), "--device", "cpu"]
+    result = CliRunner().invoke(app, [*ask, "--scheduler", cluster.scheduler_address])
+    assert result.exit_code == 0, result.output
+    assert all(stored(tmp_path / f"{file.stem}.ome.zarr").all() for file in files)
+
+
 def test_troubles_are_told(
     cluster: LocalCluster, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,12 +37,14 @@ Start = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What a worker predicts with.
+    """What a worker predicts, and with what; workers open the project anew for another one.
 
     Attributes
     ----------
     project : str
         Its folder.
+    image, file : str
+        Name and path of the image: it may be in the project for the time being only.
     state : str
         Folder of what was learned.
     device : str
@@ -50,6 +52,8 @@ class _Job:
     """
 
     project: str
+    image: str
+    file: str
     state: str
     device: str
     threads: int | None
@@ -133,11 +137,12 @@ def predict_on(
     if not workers:
         raise TrainingError("The dask scheduler has no workers.", "Start some: dask worker ADDRESS --nthreads 1.")
     project.flush()
-    job = _Job(str(project.path.resolve()), str(states[0].resolve()), device, threads)
-    made_by, starts = _result(client.submit(_looked_up, job, name, pure=False))
+    folder, state = str(project.path.resolve()), str(states[0].resolve())
+    job = _Job(folder, name, str(image.path), state, device, threads)
+    made_by, starts = _result(client.submit(_looked_up, job, pure=False))
     store = PredictionStore(Path(path), image, project.ndim, made_by)
     tasks = (
-        client.submit(_predicted, job, made_by, name, frame, group, pure=False)
+        client.submit(_predicted, job, made_by, frame, group, pure=False)
         for frame in image.frames()
         for group in _groups([start for start in starts if start not in store.done(frame)])
     )
@@ -194,15 +199,15 @@ def _trainer(job: _Job) -> tuple[TrainerProtocol, str]:
     return trainer, trainer.fingerprint
 
 
-def _looked_up(job: _Job, image: str) -> tuple[str, list[Start]]:
+def _looked_up(job: _Job) -> tuple[str, list[Start]]:
     """Fingerprint of what is predicted with, and where the tiles of a frame begin."""
     with _busy:
         trainer, made_by = _trainer(job)
-        return made_by, trainer.tile_starts(image)
+        return made_by, trainer.tile_starts(job.image)
 
 
 def _predicted(
-    job: _Job, made_by: str, image: str, frame: Frame, group: tuple[Start, ...]
+    job: _Job, made_by: str, frame: Frame, group: tuple[Start, ...]
 ) -> tuple[Frame, list[tuple[Start, NDArray[np.uint8]]]]:
     with _busy:
         trainer, found = _trainer(job)
@@ -211,6 +216,6 @@ def _predicted(
                 "The workers of the cluster do not predict alike.",
                 "Install the same versions of napari-weakseg and torch on all of them, and use the same device.",
             )
-        others = set(trainer.tile_starts(image)) - set(group)
-        tiles = trainer.predict(image, frame, done=others)
+        others = set(trainer.tile_starts(job.image)) - set(group)
+        tiles = trainer.predict(job.image, frame, done=others)
         return frame, [(tile.start, class_ids(tile.probabilities)) for tile in tiles]

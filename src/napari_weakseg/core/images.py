@@ -56,7 +56,7 @@ class ImageSource:
         self._close = weakref.finalize(self, opened.close)
         self._statistics: Statistics | None = None
         self._statistics_lock = Lock()
-        self.on_statistics: Callable[[Statistics], None] | None = None  # told once, when they were measured
+        self.on_statistics: Callable[[Statistics], None] | None = None  # told when they were measured
         self.name = name
         self.path = path
         self.shape = tuple(int(size) for size in opened.pixels.shape)

@@ -19,7 +19,7 @@ from napari_weakseg.engine.evaluate import window_around
 from napari_weakseg.engine.losses import certain_classes
 from napari_weakseg.engine.objective import Given
 
-__all__ = ["ClassShares", "counted_shares", "estimated_shares", "even", "taught_shares"]
+__all__ = ["ClassShares", "counted_shares", "estimated_shares", "taught_shares"]
 
 _EVERY = 25  # steps between two looks at the images
 _LOOKS = 4  # that are remembered

@@ -98,7 +98,6 @@ class Trainer:
         self._early = EarlyForest(self._store, self._rng, seed=seed, wanted=config.forest)
         self._grower = Grower(project, config, self._store, self._rng)
         self._trust = TrustLearner(config)
-        self._shares = ClassShares(len(project.classes), strength=config.prior_correction)
         self.steps = 0
 
     # -- getting ready ---------------------------------------------------------------------------------------
