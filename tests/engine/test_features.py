@@ -15,7 +15,7 @@ def test_gives_so_many_responses_a_scale_and_channel(ndim: int, shape: tuple[int
     found = bank(torch.randn(2, channels, *shape))
     filtered = channels if channels <= 4 else 1
     assert found.shape == (2, bank.n_features, *shape)
-    assert bank.n_features == filtered * (2 + ndim) * len(bank.scales_px)
+    assert bank.n_features == filtered * (2 + 2 * ndim) * len(bank.scales_px)
     assert torch.isfinite(found).all()
 
 
@@ -38,6 +38,22 @@ def test_sees_nothing_but_the_level_in_a_constant_image(ndim: int, shape: tuple[
     found = bank(torch.full((1, 1, *shape), 0.7)).view(-1, bank.per_scale, *shape)
     torch.testing.assert_close(found[:, 0], torch.full((len(found), *shape), 0.7))
     assert found[:, 1:].abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_structure_tells_one_direction_from_several(ndim: int) -> None:
+    side = 24
+    waves = [
+        (2 * torch.pi * torch.arange(side) / 6).sin().view([-1 if a == i else 1 for a in range(ndim)]) for i in (0, 1)
+    ]
+    bank = FilterBank(ndim, 1, (1.0,))
+    inner = (slice(None), *[slice(6, -6)] * ndim)
+    striped = bank(waves[0].expand([side] * ndim)[None, None])[0][inner][-ndim:]
+    crossed = bank((waves[0] + waves[1]).expand([side] * ndim)[None, None])[0][inner][-ndim:]
+    assert striped[0].min() > 0.1
+    assert striped[1:].max() < 0.05 * striped[0].min()
+    assert crossed[1].min() > 0.1
+    assert (crossed[2:].numel() == 0) or crossed[2:].max() < 0.05 * crossed[1].min()
 
 
 @pytest.mark.parametrize(("ndim", "solve"), [(2, _eigenvalues_2d), (3, _eigenvalues_3d)])

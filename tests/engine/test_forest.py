@@ -94,7 +94,7 @@ def test_more_blocks_share_the_pixels_that_are_learned_from(
     blocks = blocks_of(painted)
     trees = forest()
     trees.fit(blocks, np.random.default_rng(0))
-    responses = trees.save()["forest.features"].shape[1]
+    responses = trees.save()["forest.responses"].shape[1]
     monkeypatch.setattr("napari_weakseg.engine.forest._MAX_RESPONSES", known * responses)
     trees = forest()
     trees.fit(blocks, np.random.default_rng(0))
@@ -137,8 +137,8 @@ def test_looks_more_broadly_where_marks_lie_in_more_places(make_project: Any) ->
         image.paint(labels)
         trees = forest()
         trees.fit(blocks_of(project), np.random.default_rng(0))
-        responses.append(trees.save()["forest.features"].shape[1])
-    assert responses == [1 + 4, 1 + 4 * 5]
+        responses.append(trees.save()["forest.responses"].shape[1])
+    assert responses == [1 + 6, 1 + 6 * 5]
 
 
 def test_stays_silent_where_it_has_never_seen_background(make_project: Any, textures: tuple[Any, Any, Any]) -> None:

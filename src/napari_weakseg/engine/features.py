@@ -16,15 +16,16 @@ __all__ = ["SCALES_PX", "FilterBank"]
 #: Standard deviations of the Gaussians, in pixels.
 SCALES_PX = (1.0, 2.0, 4.0, 8.0, 16.0)
 _MAX_CHANNELS = 4  # of more channels only the mean is filtered
+_WINDOW = 1.5  # of the structure tensor, in scales
 _WIDEST_PX = 1.5  # a broader Gaussian works on a smaller image
 
 
 class FilterBank(nn.Module):
     """Filter responses of every channel at every scale; nothing in it learns.
 
-    At each scale: the smoothed image, its gradient magnitude and the eigenvalues of its Hessian, in descending order.
-    Derivatives are multiplied by the scale (once per order), so that a structure answers alike at its own scale
-    whatever its size.
+    At each scale: the smoothed image, its gradient magnitude, the eigenvalues of its Hessian, and the square roots of
+    those of its structure tensor (smoothed by 1.5 times the scale), in descending order. Derivatives are multiplied by
+    the scale (once per order), so that a structure answers alike at its own scale whatever its size.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ class FilterBank(nn.Module):
     @property
     def per_scale(self) -> int:
         """Responses of one channel at one scale."""
-        return 2 + self.ndim
+        return 2 + 2 * self.ndim
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
@@ -116,15 +117,18 @@ class FilterBank(nn.Module):
 
     def _derivatives(self, smooth: Tensor, sigma: float) -> Tensor:
         axes = list(range(2, 2 + self.ndim))
+        pairs = [(i, j) for i in range(self.ndim) for j in range(i, self.ndim)]
         first = [_difference(smooth, axis) for axis in axes]
-        gradient = torch.stack([d.square() for d in first]).sum(0).sqrt()
+        products = {(i, j): first[i] * first[j] for i, j in pairs}
+        gradient = torch.stack([products[i, i] for i in range(self.ndim)]).sum(0).sqrt()
         hessian = {
-            (i, j): _second_difference(smooth, axes[i]) if i == j else _difference(first[i], axes[j])
-            for i in range(self.ndim)
-            for j in range(i, self.ndim)
+            (i, j): _second_difference(smooth, axes[i]) if i == j else _difference(first[i], axes[j]) for i, j in pairs
         }
-        curvatures = _eigenvalues_2d(hessian) if self.ndim == 2 else _eigenvalues_3d(hessian)
-        return torch.cat([smooth, sigma * gradient, *(sigma**2 * c for c in curvatures)], 1)
+        structure = {pair: self._smoothed(product, _WINDOW * sigma) for pair, product in products.items()}
+        eigenvalues = _eigenvalues_2d if self.ndim == 2 else _eigenvalues_3d
+        found = [sigma**2 * c for c in eigenvalues(hessian)]
+        found += [sigma * e.clamp_min(0).sqrt() for e in eigenvalues(structure)]
+        return torch.cat([smooth, sigma * gradient, *found], 1)
 
 
 def _enlarged(found: Tensor, step: int, shape: Sequence[int]) -> Tensor:

@@ -22,7 +22,7 @@ from napari_weakseg.engine.memory import Key, key_of
 
 __all__ = ["PixelForest"]
 
-_MAX_RESPONSES = 1_700_000  # pixels that it learns from times responses of each: 80 000 pixels of one channel
+_MAX_RESPONSES = 2_500_000  # pixels that it learns from times responses of each: 80 000 pixels of one channel
 _MAX_FILTERED = 12_000_000  # pixels of the blocks that they are drawn from
 _TREES = 30
 _PLACES = 12  # far enough from each other that must be marked, for a scale to be looked at
@@ -129,15 +129,15 @@ class PixelForest:
             return {}
         features, labels = self._learned
         return {
-            "forest.features": torch.from_numpy(features),
+            "forest.responses": torch.from_numpy(features),
             "forest.labels": torch.from_numpy(labels),
             "forest.areas_tell": torch.tensor(self._areas_tell),
         }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `save` gave."""
-        if "forest.features" in tensors:
-            self._learned = tensors["forest.features"].numpy(), tensors["forest.labels"].numpy()
+        if "forest.responses" in tensors:
+            self._learned = tensors["forest.responses"].numpy(), tensors["forest.labels"].numpy()
             responses = self._learned[0].shape[1] - self._channels
             self._look_at(SCALES_PX[: responses // (self._bank.filtered * self._bank.per_scale)])
             self._areas_tell = bool(tensors["forest.areas_tell"])
@@ -150,7 +150,7 @@ class PixelForest:
         trees = ExtraTreesClassifier(
             _TREES,
             max_features=0.5,  # of a few dozen responses most say little
-            min_samples_leaf=2,
+            min_samples_leaf=5,
             class_weight=None if self._areas_tell else "balanced",
             n_jobs=self._jobs,
             random_state=self._seed,
