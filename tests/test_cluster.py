@@ -13,6 +13,7 @@ from napari_weakseg.cli import app
 from napari_weakseg.cluster import connected, predict_on
 from napari_weakseg.core.errors import ProjectError, TrainingError
 from napari_weakseg.core.project import Project
+from napari_weakseg.engine.stored_objects import TABLE
 from napari_weakseg.session import Session
 
 SIDE = 2600  # several tiles each way
@@ -52,22 +53,29 @@ def stored(path: Path) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def alone(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
-    """What one process predicts."""
+def store_alone(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process predicts, with its objects."""
     with Project.open(trained) as project, Session(project, device="cpu", threads=1) as session:
-        return stored(session.predict_to("large", tmp_path_factory.mktemp("alone") / "large.ome.zarr"))
+        return session.predict_to("large", tmp_path_factory.mktemp("alone") / "large.ome.zarr", objects=True)
 
 
-def test_two_workers_are_one_process(cluster: LocalCluster, trained: Path, alone: np.ndarray, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def alone(store_alone: Path) -> np.ndarray:
+    return stored(store_alone)
+
+
+def test_two_workers_are_one_process(cluster: LocalCluster, trained: Path, store_alone: Path, tmp_path: Path) -> None:
     shares: list[float] = []
+    settings = {"objects": True, "device": "cpu", "threads": 1}
     with Project.open(trained) as project, Client(cluster) as client:
-        path = predict_on(
-            client, project, "large", tmp_path / "out", device="cpu", threads=1, on_progress=shares.append
-        )
-    assert set(np.unique(alone)) == {1, 2}
-    np.testing.assert_array_equal(stored(path), alone)
+        path = predict_on(client, project, "large", tmp_path / "out", on_progress=shares.append, **settings)
+    assert set(np.unique(stored(store_alone))) == {1, 2}
     assert shares == sorted(shares)
     assert shares[-1] == 1
+    assert len((path / TABLE).read_text().splitlines()) > 100
+    for name in ("", "certainty", "labels/objects"):
+        np.testing.assert_array_equal(stored(path / name), stored(store_alone / name))
+    assert (path / TABLE).read_bytes() == (store_alone / TABLE).read_bytes()
 
 
 def test_goes_on_with_what_one_process_began(

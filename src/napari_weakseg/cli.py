@@ -6,8 +6,8 @@ learned is saved before a Ctrl-C ends the training.
 
 import functools
 import json
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from napari_weakseg.cli_files import (
+    Wanted,
     as_classes,
     image_files,
     member,
@@ -294,23 +295,39 @@ def predict(
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a dask scheduler whose workers predict; with --zarr.")
     ] = None,
+    split: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="How readily touching objects are told apart, 0 to 1; with --objects."),
+    ] = None,
+    min_px: Annotated[
+        int | None, typer.Option(min=0, help="Smaller objects are left out; what the marks tell if not given.")
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Predict images and write label images (TIFF, class ids, background 0).
 
     With --zarr the background keeps its number 1, and 0 is what is not predicted yet: the same command goes on where it
-    was stopped, as long as nothing new was learned.
+    was stopped, as long as nothing new was learned. How sure it is lies in certainty/, the objects in labels/objects/
+    and their table in objects.csv.
 
     With --scheduler the workers of a dask cluster predict, one network each. They need the folder of the project and
     the images under the same paths.
     """
-    if zarr and (probabilities or objects):
-        raise typer.BadParameter("--zarr writes class ids only; leave it or the others out.")
+    if zarr and probabilities:
+        raise typer.BadParameter("--zarr writes how sure the classes are, not all probabilities; leave one out.")
+    if (split is not None or min_px is not None) and not objects:
+        raise typer.BadParameter("--split and --min-px are about objects; give --objects too.")
     if scheduler is not None and not zarr:
         raise typer.BadParameter("--scheduler writes OME-Zarr only; give --zarr too.")
     written: dict[str, str] = {}
-    with Project.open(project) as opened, Session(opened, device=device) as session, _bar() as bar:
+    wanted = Wanted(objects, split, min_px)
+    with (
+        Project.open(project) as opened,
+        Session(opened, device=device) as session,
+        _bar() as bar,
+        _cluster(scheduler) as predict_there,
+    ):
         folder = out or opened.prediction_dir
         jobs = prediction_jobs(opened, images)
         task = bar.add_task("Predicting", total=len(jobs))
@@ -318,12 +335,13 @@ def predict(
         for job in jobs:
             with member(opened, job) as name:
                 path = folder / f"{name}.{'ome.zarr' if zarr else 'tif'}"
-                if scheduler is not None:
-                    _on_cluster(scheduler, opened, name, path, device, bar, task)
+                if predict_there is not None:
+                    tell = functools.partial(_tell_share, bar, task, name)
+                    predict_there(opened, name, path, **asdict(wanted), device=device, on_progress=tell)
                 elif zarr:
-                    session.predict_to(name, path)
+                    session.predict_to(name, path, **asdict(wanted))
                 else:
-                    predict_to_file(session, name, path, probabilities=probabilities, objects=objects)
+                    predict_to_file(session, name, path, wanted, probabilities=probabilities)
                 written[name] = str(path)
             bar.advance(task)
     _print(written, as_json, "\n".join(written.values()))
@@ -469,16 +487,20 @@ def _bar() -> Progress:
     )
 
 
-def _on_cluster(
-    scheduler: str, project: Project, name: str, path: Path, device: str, bar: Progress, task: TaskID
-) -> None:
+@contextmanager
+def _cluster(scheduler: str | None) -> Iterator[Callable[..., Path] | None]:
+    """Give what predicts on the workers of a scheduler, if there is one."""
+    if scheduler is None:
+        yield None
+        return
     from napari_weakseg.cluster import connected, predict_on
 
-    def tell(share: float) -> None:
-        bar.update(task, description=f"Predicting “{name}”: {100 * share:.0f} %")
-
     with connected(scheduler) as client:
-        predict_on(client, project, name, path, device=device, on_progress=tell)
+        yield functools.partial(predict_on, client)
+
+
+def _tell_share(bar: Progress, task: TaskID, name: str, share: float) -> None:
+    bar.update(task, description=f"Predicting “{name}”: {100 * share:.0f} %")
 
 
 def _follow(session: Session, bar: Progress, task: TaskID) -> None:

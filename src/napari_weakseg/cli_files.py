@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +119,20 @@ def write_image(path: Path, values: NDArray[Any], axes: str, image: ProjectImage
     return path
 
 
-def predict_to_file(session: Session, name: str, path: Path, *, probabilities: bool, objects: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Whether objects are wanted, and how they are told apart; see `Session.predict`."""
+
+    objects: bool
+    split: float | None
+    min_px: int | None
+
+
+def predict_to_file(session: Session, name: str, path: Path, wanted: Wanted, *, probabilities: bool) -> None:
     """Predict an image and write its label image, and its probabilities and the ids of its objects where wanted."""
     image = session.project.images[name]
-    if objects:
-        ids, of_class = session.find_objects(name)
+    if wanted.objects:
+        ids, of_class = session.find_objects(name, split=wanted.split, min_px=wanted.min_px)
         write_image(path.with_name(f"{path.stem}_objects.tif"), ids, image.label_axes, image)
         names, sizes = session.project.classes.names, image.source.pixel_size or {}
         rows = object_table(ids, of_class, names, axes=image.label_axes, pixel_size=sizes)

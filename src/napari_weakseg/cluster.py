@@ -5,6 +5,7 @@ Workers need the folder of the project and the image files under the same paths,
 
 import functools
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,7 +21,8 @@ from napari_weakseg.core.project import Project
 from napari_weakseg.engine.factory import checkpoints_of, trainer_factory
 from napari_weakseg.engine.messages import Frame
 from napari_weakseg.engine.protocol import TrainerProtocol
-from napari_weakseg.engine.showing import class_ids
+from napari_weakseg.engine.showing import class_ids, percent
+from napari_weakseg.engine.stored_objects import find_stored_objects
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -90,6 +92,9 @@ def predict_on(
     name: str,
     path: Path | str,
     *,
+    objects: bool = False,
+    split: float | None = None,
+    min_px: int | None = None,
     device: str = "auto",
     threads: int | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
@@ -108,6 +113,10 @@ def predict_on(
         Of the image.
     path : path
         Folder of the store.
+    objects : bool
+        Tell the objects apart too: here, when the workers have predicted all.
+    split, min_px
+        As of `Session.predict_to`.
     device : str
         That each worker predicts on.
     threads : int, optional
@@ -139,7 +148,7 @@ def predict_on(
     project.flush()
     folder, state = str(project.path.resolve()), str(states[0].resolve())
     job = _Job(folder, name, str(image.path), state, device, threads)
-    made_by, starts = _result(client.submit(_looked_up, job, pure=False))
+    made_by, least_px, starts = _result(client.submit(_looked_up, job, pure=False))
     store = PredictionStore(Path(path), image, project.ndim, made_by)
     tasks = (
         client.submit(_predicted, job, made_by, frame, group, pure=False)
@@ -147,9 +156,11 @@ def predict_on(
         for group in _groups([start for start in starts if start not in store.done(frame)])
     )
     for frame, tiles in _as_they_come(tasks, _AHEAD * workers):
-        for start, labels in tiles:
-            store.write(frame, start, labels)
+        for start, labels, certainty in tiles:
+            store.write(frame, start, labels, certainty)
         on_progress(store.share)
+    if objects:
+        deque(find_stored_objects(project, image, store, least_px, split=split, min_px=min_px), maxlen=0)
     return store.path
 
 
@@ -199,16 +210,16 @@ def _trainer(job: _Job) -> tuple[TrainerProtocol, str]:
     return trainer, trainer.fingerprint
 
 
-def _looked_up(job: _Job) -> tuple[str, list[Start]]:
-    """Fingerprint of what is predicted with, and where the tiles of a frame begin."""
+def _looked_up(job: _Job) -> tuple[str, int, list[Start]]:
+    """Fingerprint of what is predicted with, least pixels of an object, and where the tiles of a frame begin."""
     with _busy:
         trainer, made_by = _trainer(job)
-        return made_by, trainer.tile_starts(job.image)
+        return made_by, trainer.least_px, trainer.tile_starts(job.image)
 
 
 def _predicted(
     job: _Job, made_by: str, frame: Frame, group: tuple[Start, ...]
-) -> tuple[Frame, list[tuple[Start, NDArray[np.uint8]]]]:
+) -> tuple[Frame, list[tuple[Start, NDArray[np.uint8], NDArray[np.uint8]]]]:
     with _busy:
         trainer, found = _trainer(job)
         if found != made_by:
@@ -218,4 +229,4 @@ def _predicted(
             )
         others = set(trainer.tile_starts(job.image)) - set(group)
         tiles = trainer.predict(job.image, frame, done=others)
-        return frame, [(tile.start, class_ids(tile.probabilities)) for tile in tiles]
+        return frame, [(t.start, class_ids(t.probabilities), percent(t.probabilities)) for t in tiles]

@@ -288,7 +288,15 @@ class Session:
             blocks.append(answer.labels if answer.probabilities is None else answer.probabilities)
         return _stack(blocks, image, probabilities) if frame is None else blocks[0]
 
-    def predict_to(self, name: str, path: Path | str) -> Path:
+    def predict_to(
+        self,
+        name: str,
+        path: Path | str,
+        *,
+        objects: bool = False,
+        split: float | None = None,
+        min_px: int | None = None,
+    ) -> Path:
         """Predict all frames of an image into an OME-Zarr folder, piece by piece: the image may be beyond memory.
 
         What is written stays when it is stopped or killed; the same call goes on from there, as long as nothing new
@@ -298,7 +306,13 @@ class Session:
         ----------
         name : str
         path : path
-            Folder of the store: class ids, uint8 (*label_shape), level ``0``.
+            Folder of the store: class ids, uint8 (*label_shape), in ``0``; how sure they are, uint8, in percent, in
+            ``certainty/0``.
+        objects : bool
+            Ids of single objects too, int32, in ``labels/objects/0``, and a table of them, ``objects.csv``. They are
+            found anew each time, when all is predicted.
+        split, min_px
+            As of :meth:`predict`.
 
         Returns
         -------
@@ -313,7 +327,12 @@ class Session:
         """
         image, folder, ndim = self.project.image(name), Path(path), self.project.ndim
         opened = functools.partial(PredictionStore, folder, image, ndim)
-        self._ask(Store(next(self._ids), name, tuple(image.frames()), opened))
+        then = None
+        if objects:
+            from napari_weakseg.engine.stored_objects import find_stored_objects
+
+            then = functools.partial(find_stored_objects, self.project, image, split=split, min_px=min_px)
+        self._ask(Store(next(self._ids), name, tuple(image.frames()), opened, then))
         return folder
 
     def find_objects(
@@ -400,7 +419,7 @@ class Session:
     ) -> int:
         """Predict in the background: `preview` brings the tiles, `predicted` or `refused` the end.
 
-        With `objects` what is predicted carries fragments, see `napari_weakseg.engine.objects.Fragments`.
+        With `objects` what is predicted carries fragments, see `napari_weakseg.engine.fragments.Fragments`.
 
         Returns
         -------

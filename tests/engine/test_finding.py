@@ -1,13 +1,11 @@
 """Objects of a prediction: marks of a person overrule what the network says, and tell how small objects are."""
 
-from collections import deque
 from typing import Any
 
 import numpy as np
 import pytest
 
 from napari_weakseg.engine.finding import find_fragments
-from napari_weakseg.engine.store import BlockStore
 
 
 def bar() -> tuple[np.ndarray, np.ndarray]:
@@ -21,22 +19,18 @@ def painted(make_project: Any, marks: np.ndarray) -> Any:
     project = make_project()
     image = project.add_image(np.random.default_rng(0).random((40, 60), np.float32), name="a", axes="YX")
     image.paint(marks)
-    store = BlockStore(project, np.random.default_rng(0))
-    deque(store.scan(), maxlen=0)
-    while store.read_one() is not None:
-        pass
-    return image, store.blocks
+    return image
 
 
 def test_a_line_of_background_parts_an_object_at_once(make_project: Any) -> None:
     labels, certainty = bar()
     marks = np.zeros(labels.shape, np.uint8)
     marks[35, 5:9] = 1
-    image, blocks = painted(make_project, marks)
-    assert find_fragments(image, blocks, (), (0, 0), labels, certainty).objects().max() == 1
+    image = painted(make_project, marks)
+    assert find_fragments(image, (), (0, 0), labels, certainty).objects().max() == 1
     marks[12:28, 29:31] = 1
     image.paint(marks)
-    found = find_fragments(image, blocks, (), (0, 0), labels, certainty)
+    found = find_fragments(image, (), (0, 0), labels, certainty)
     assert found.objects(split=0).max() == 2
 
 
@@ -44,8 +38,8 @@ def test_two_blobs_in_one_object_are_two_objects(make_project: Any) -> None:
     labels, certainty = bar()
     marks = np.zeros(labels.shape, np.uint8)
     marks[18:22, 10:16] = marks[18:22, 40:46] = 2
-    image, blocks = painted(make_project, marks)
-    ids = find_fragments(image, blocks, (), (0, 0), labels, certainty).objects(split=0)
+    image = painted(make_project, marks)
+    ids = find_fragments(image, (), (0, 0), labels, certainty).objects(split=0)
     assert ids.max() == 2
     assert ids[20, 12] != ids[20, 42]
 
@@ -54,8 +48,8 @@ def test_a_part_of_a_frame_is_looked_at_where_it_lies(make_project: Any) -> None
     labels, certainty = bar()
     marks = np.zeros(labels.shape, np.uint8)
     marks[12:28, 29:31] = 1
-    image, blocks = painted(make_project, marks)
-    part = find_fragments(image, blocks, (), (10, 20), labels[10:30, 20:50], certainty[10:30, 20:50])
+    image = painted(make_project, marks)
+    part = find_fragments(image, (), (10, 20), labels[10:30, 20:50], certainty[10:30, 20:50])
     assert part.ids.shape == (20, 30)
     assert part.objects(split=0).max() == 2
 
@@ -66,5 +60,5 @@ def test_marks_tell_how_small_objects_may_be(make_project: Any, side: int) -> No
     marks = np.zeros(labels.shape, np.uint8)
     for x in range(6, 50, 8):
         marks[16 : 16 + side, x : x + side] = 2
-    image, blocks = painted(make_project, marks)
-    assert find_fragments(image, blocks, (), (0, 0), labels, certainty).least_px == side**2
+    image = painted(make_project, marks)
+    assert find_fragments(image, (), (0, 0), labels, certainty).least_px == side**2

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_weakseg.engine.objects import Fragments, fragments_of, least_px
+from napari_weakseg.engine.fragments import Fragments
+from napari_weakseg.engine.objects import fragments_of, least_told
 
 SHAPE = {2: (40, 70), 3: (26, 26, 48)}
 both = pytest.mark.parametrize("ndim", [2, 3])
@@ -182,6 +183,6 @@ def test_nothing_and_everything(ndim: int) -> None:
 
 
 def test_the_least_size_is_that_of_the_smallest_marks_but_a_few() -> None:
-    assert least_px([]) == 0
-    assert least_px([100] * 50 + [2]) == 100
-    assert least_px(list(range(10, 111))) == 15
+    assert least_told([]) == 0
+    assert least_told([100] * 50 + [2]) == 100
+    assert least_told(list(range(10, 111))) == 15

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from napari_weakseg.core.errors import TrainingError
 from napari_weakseg.engine.checkpoints import Checkpoints
+from napari_weakseg.engine.fragments import Fragments
 from napari_weakseg.engine.mailbox import Mailbox
 from napari_weakseg.engine.messages import Command, Event, Finished, Phase, StateChanged
-from napari_weakseg.engine.objects import Fragments, fragments_of
+from napari_weakseg.engine.objects import fragments_of
 from napari_weakseg.engine.progress import MarkCount
 from napari_weakseg.engine.protocol import ClaimTrust, Report, Tile
 from napari_weakseg.engine.queries import Suggestion
@@ -109,6 +110,10 @@ class FakeTrainer:
     def claims(self) -> list[ClaimTrust]:
         self._do("claims")
         return [ClaimTrust("a", "rough", (), (2, 3), 40, 0.25)]
+
+    @property
+    def least_px(self) -> int:
+        return 0
 
     def fragments(
         self,

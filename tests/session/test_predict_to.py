@@ -1,5 +1,6 @@
 """Predictions that go to disk piece by piece: as the whole, stopped, killed and gone on with."""
 
+import csv
 import json
 import os
 import signal
@@ -16,7 +17,11 @@ from typer.testing import CliRunner
 from napari_weakseg.cli import app
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import TrainingError
+from napari_weakseg.core.prediction_store import PredictionStore
 from napari_weakseg.core.project import Project
+from napari_weakseg.core.tables import object_table
+from napari_weakseg.engine.object_tiles import WINDOW_PX
+from napari_weakseg.engine.stored_objects import TABLE
 from napari_weakseg.session import Session
 
 SIDE = 1800  # several tiles each way
@@ -74,6 +79,45 @@ def test_a_stopped_prediction_goes_on_where_it_was(trained: Path, tmp_path: Path
         assert np.array_equal(stored(out), session.predict("large"))
 
 
+def same_parts(a: np.ndarray, b: np.ndarray) -> bool:
+    pairs = np.unique(np.stack([a.ravel(), b.ravel()]), axis=1)
+    return len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1] and np.array_equal(a > 0, b > 0)
+
+
+def test_objects_on_disk_are_those_in_memory(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(WINDOW_PX, 2, (700, 100))  # many windows in this image too
+    out = tmp_path / "out.ome.zarr"
+    with Project.open(trained) as project, Session(project, device="cpu", config=TrainConfig(width=8)) as session:
+        ids, classes = session.find_objects("large", min_px=20)
+        session.predict_to("large", out, objects=True, min_px=20)
+        on_disk = np.asarray(zarr.open_array(out / "labels" / "objects" / "0", mode="r")[:])
+        assert ids.max() > 100
+        assert same_parts(on_disk, ids)
+        expected = object_table(on_disk, classes, project.classes.names, axes="YX", pixel_size={})
+    with (out / TABLE).open(encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [{key: str(value) for key, value in row.items()} for row in expected]
+    assert json.loads((out / "weakseg.json").read_text())["objects"] == "complete"
+
+
+def test_objects_that_were_stopped_are_found_anew(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.ome.zarr"
+    with Project.open(trained) as project, Session(project, device="cpu", config=TrainConfig(width=8)) as session:
+        session.predict_to("large", out)
+        pieces = (out / "done.txt").read_text()
+        with monkeypatch.context() as patched:
+            patched.setattr(PredictionStore, "write_objects", lambda *_: session.stop())
+            with pytest.raises(TrainingError, match="stopped"):
+                session.predict_to("large", out, objects=True)
+        assert json.loads((out / "weakseg.json").read_text())["objects"] == "not complete"
+        session.predict_to("large", out, objects=True)
+        assert (out / "done.txt").read_text() == pieces
+        on_disk = np.asarray(zarr.open_array(out / "labels" / "objects" / "0", mode="r")[:])
+        assert same_parts(on_disk, session.predict("large", objects=True))
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed otherwise here")
 def test_a_killed_prediction_goes_on_and_is_the_same(trained: Path, tmp_path: Path) -> None:
     script = "; ".join(
@@ -118,4 +162,5 @@ def test_the_command_writes_zarr_and_says_what_is_in_the_way(tmp_path: Path) -> 
     result = CliRunner().invoke(app, ask)
     assert result.exit_code == 1
     assert "in the way" in result.stderr
-    assert CliRunner().invoke(app, [*ask, "--objects"]).exit_code == 2
+    assert CliRunner().invoke(app, [*ask, "--probabilities"]).exit_code == 2
+    assert CliRunner().invoke(app, [*ask, "--split", "0.5"]).exit_code == 2

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from napari_weakseg.core.errors import TrainingError
 from napari_weakseg.core.project import Project
-from napari_weakseg.engine.objects import Fragments, fragments_of
+from napari_weakseg.engine.fragments import Fragments
+from napari_weakseg.engine.objects import fragments_of
 from napari_weakseg.engine.protocol import ClaimTrust, Report, Tile
 from napari_weakseg.engine.queries import Suggestion
 
@@ -103,6 +104,10 @@ class FakeTrainer:
             for name, image in self.project.images.items()
             for trust in image.annotations.claims
         ]
+
+    @property
+    def least_px(self) -> int:
+        return 0
 
     def fragments(
         self,

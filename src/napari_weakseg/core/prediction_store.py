@@ -1,7 +1,12 @@
-"""A prediction on disk, written piece by piece and gone on with where it was stopped: for images beyond memory."""
+"""A prediction on disk, written piece by piece and gone on with where it was stopped: for images beyond memory.
 
+An OME-Zarr 0.5 folder: class ids are the image itself, how sure they are lies in ``certainty``, and the ids of objects,
+where they were asked for, in ``labels/objects``.
+"""
+
+import shutil
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_weakseg.core.errors import ProjectError
 from napari_weakseg.core.project_image import ProjectImage
-from napari_weakseg.core.regions import region_of
+from napari_weakseg.core.regions import Region, region_of, shape_of, start_of, stop_of
 from napari_weakseg.core.storage import read_json, storage_errors, write_atomically, write_json
 
 if TYPE_CHECKING:
@@ -21,11 +26,13 @@ __all__ = ["PredictionStore"]
 
 _CHUNK_PX = {2: 512, 3: 64}
 _STATE, _DONE = "weakseg.json", "done.txt"
+_LABELS, _CERTAINTY, _OBJECTS = "0", "certainty/0", "labels/objects/0"
+_LAYOUT = 2
 _UNITS = {"µm": "micrometer", "nm": "nanometer", "mm": "millimeter"}
 
 
 class PredictionStore:
-    """Class ids of all frames of an image, uint8, as OME-Zarr 0.5 with one level; 0 = not predicted yet.
+    """Class ids of all frames of an image, uint8, 0 = not predicted yet; and how sure they are, uint8, in percent.
 
     Parameters
     ----------
@@ -52,7 +59,8 @@ class PredictionStore:
     def __init__(self, path: Path, image: ProjectImage, ndim: int, made_by: str) -> None:
         self.path, self.shape = path, tuple(image.label_shape)
         self._ndim = ndim
-        state = {"image": image.name, "shape": list(self.shape), "made_by": made_by}
+        self._state = {"image": image.name, "shape": list(self.shape), "made_by": made_by, "layout": _LAYOUT}
+        self._image = image
         with storage_errors(path):
             found = read_json(path / _STATE) if (path / _STATE).exists() else {}
             taken = path.is_file() or (path.exists() and any(path.iterdir()))
@@ -61,9 +69,9 @@ class PredictionStore:
                     f"“{path}” is in the way: it is not a prediction of “{image.name}”.",
                     "Choose another folder, or move that one away.",
                 )
-            if found != state:
-                self._begin(image, state)
-        self._array = self._open()
+            if {key: value for key, value in found.items() if key != "objects"} != self._state:
+                self._begin()
+        self._labels, self._certainty = self._open(_LABELS), self._open(_CERTAINTY)
         self._done: defaultdict[tuple[int, ...], set[tuple[int, ...]]] = defaultdict(set)
         self._written = 0
         self._read_done()
@@ -72,40 +80,93 @@ class PredictionStore:
         """First pixels of the pieces of a frame that are there, along the spatial axes."""
         return self._done[tuple(frame)]
 
-    def write(self, frame: Sequence[int], start: Sequence[int], labels: NDArray[np.uint8]) -> None:
-        """Write a piece of a frame, uint8 (*S), that begins at `start`."""
-        place = (*frame, *start)
-        stop = [a + n for a, n in zip(place, (1,) * len(frame) + labels.shape, strict=True)]
-        with storage_errors(self.path):
-            self._array[region_of(place, stop)] = labels.reshape((1,) * len(frame) + labels.shape)
-            with (self.path / _DONE).open("a", encoding="ascii") as file:
-                file.write(" ".join(map(str, (*place, labels.size))) + "\n")
+    def write(
+        self, frame: Sequence[int], start: Sequence[int], labels: NDArray[np.uint8], certainty: NDArray[np.uint8]
+    ) -> None:
+        """Write a piece of a frame that begins at `start`: class ids, and their certainty in percent, uint8 (*S)."""
+        self._put(self._certainty, frame, start, certainty)
+        self._put(self._labels, frame, start, labels)
+        with storage_errors(self.path), (self.path / _DONE).open("a", encoding="ascii") as file:
+            file.write(" ".join(map(str, (*frame, *start, labels.size))) + "\n")
         self._done[tuple(frame)].add(tuple(start))
         self._written += labels.size
 
-    def _begin(self, image: ProjectImage, state: dict[str, Any]) -> None:
-        """Make an empty store; one that a kill leaves half-made is known as ours, and made anew."""
-        import zarr
+    def read(self, frame: Sequence[int], region: Region) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Read class ids and their certainty in percent in a region of a frame, uint8 (*S)."""
+        return self._get(self._labels, frame, region), self._get(self._certainty, frame, region)
 
+    # -- objects ---------------------------------------------------------------------------------------------
+
+    def begin_objects(self) -> None:
+        """Make room for ids of objects, all 0; those that are there go."""
+        with storage_errors(self.path):
+            write_json(self.path / _STATE, self._state | {"objects": "not complete"})
+            self._drop_objects()
+            self._make(_OBJECTS, np.int32, extra={"image-label": {"source": {"image": "../../"}}})
+            self._group("labels").attrs["ome"] = {"version": "0.5", "labels": ["objects"]}
+        self._objects = self._open(_OBJECTS)
+
+    def write_objects(self, frame: Sequence[int], start: Sequence[int], ids: NDArray[np.int32]) -> None:
+        """Write ids, int32 (*S), of a piece of a frame that begins at `start`."""
+        self._put(self._objects, frame, start, ids)
+
+    def read_objects(self, frame: Sequence[int], region: Region) -> NDArray[np.int32]:
+        """Read ids in a region of a frame, int32 (*S)."""
+        return self._get(self._objects, frame, region)
+
+    def end_objects(self) -> None:
+        """Note that all objects are there."""
+        write_json(self.path / _STATE, self._state | {"objects": "complete"})
+
+    # -- on disk ---------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Make an empty store; one that a kill leaves half-made is known as ours, and made anew."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / _STATE, state | {"made_by": None})
+        write_json(self.path / _STATE, self._state | {"made_by": None})
         (self.path / _DONE).unlink(missing_ok=True)
-        group = zarr.open_group(self.path, mode="a", zarr_format=3)
+        self._drop_objects()
+        self._make(_LABELS, np.uint8)
+        self._make(_CERTAINTY, np.uint8)
+        write_json(self.path / _STATE, self._state)
+
+    def _drop_objects(self) -> None:
+        if (self.path / "labels").exists():
+            shutil.rmtree(self.path / "labels")
+
+    def _make(self, name: str, dtype: type[np.generic], *, extra: Mapping[str, Any] | None = None) -> None:
+        """Make an empty array and the OME-Zarr image around it."""
+        group = self._group(name.rpartition("/")[0])
         chunk = (1,) * (len(self.shape) - self._ndim) + tuple(
             min(_CHUNK_PX[self._ndim], size) for size in self.shape[-self._ndim :]
         )
-        names = [axis.lower() for axis in image.label_axes]
+        names = [axis.lower() for axis in self._image.label_axes]
         group.create_array(
-            "0", shape=self.shape, chunks=chunk, dtype=np.uint8, fill_value=0, dimension_names=names, overwrite=True
+            "0", shape=self.shape, chunks=chunk, dtype=dtype, fill_value=0, dimension_names=names, overwrite=True
         )
-        group.attrs["ome"] = {"version": "0.5", "multiscales": [_multiscale(image, names)]}
-        write_json(self.path / _STATE, state)
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [_multiscale(self._image, names)], **(extra or {})}
 
-    def _open(self) -> "zarr.Array[Any]":
+    def _group(self, name: str) -> "zarr.Group":
+        import zarr
+
+        return zarr.open_group(self.path / name, mode="a", zarr_format=3)
+
+    def _open(self, name: str) -> "zarr.Array[Any]":
         import zarr
 
         with storage_errors(self.path, doing="read"):
-            return zarr.open_array(self.path / "0", mode="r+")
+            return zarr.open_array(self.path / name, mode="r+")
+
+    def _put(self, array: "zarr.Array[Any]", frame: Sequence[int], start: Sequence[int], values: NDArray[Any]) -> None:
+        place = (*frame, *start)
+        stop = [a + n for a, n in zip(place, (1,) * len(frame) + values.shape, strict=True)]
+        with storage_errors(self.path):
+            array[region_of(place, stop)] = values.reshape((1,) * len(frame) + values.shape)
+
+    def _get(self, array: "zarr.Array[Any]", frame: Sequence[int], region: Region) -> NDArray[Any]:
+        with storage_errors(self.path, doing="read"):
+            place = region_of((*frame, *start_of(region)), (*(i + 1 for i in frame), *stop_of(region)))
+            return np.asarray(array[place]).reshape(shape_of(region))
 
     def _read_done(self) -> None:
         """Read which pieces are there; a last line that a kill cut off is taken away."""

@@ -1,7 +1,7 @@
 """A table of the objects of an image: one row each, for a spreadsheet or a statistics program."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from napari_weakseg.core.errors import StorageError
 
-__all__ = ["object_table", "write_table"]
+__all__ = ["object_rows", "object_table", "write_table"]
 
 _SIZE = {2: "area", 3: "volume"}
 _POWER = {2: "²", 3: "³"}
@@ -47,9 +47,20 @@ def object_table(
     """
     counts = np.bincount(ids.ravel())
     numbers = np.flatnonzero(counts[1:]) + 1
-    pixels = counts[numbers]
     of_class = ndimage.maximum(classes, ids, numbers) if len(numbers) else []
     middles = ndimage.center_of_mass(np.ones(ids.shape, bool), ids, numbers) if len(numbers) else []
+    found = zip(numbers.tolist(), of_class, counts[numbers].tolist(), middles, strict=True)
+    return object_rows(found, names, axes=axes, pixel_size=pixel_size)
+
+
+def object_rows(
+    objects: Iterable[tuple[int, int, int, Sequence[float]]],
+    names: Sequence[str],
+    *,
+    axes: str,
+    pixel_size: Mapping[str, tuple[float, str]],
+) -> list[dict[str, object]]:
+    """List objects of which number, class id, pixels, and the middle along each axis are known; see `object_table`."""
     spatial = [axis for axis in axes if axis in "ZYX"]
     sizes = [pixel_size[axis] for axis in spatial if axis in pixel_size]
     column, each = "", 0.0
@@ -57,7 +68,7 @@ def object_table(
         column = f"{_SIZE[len(spatial)]} ({sizes[0][1]}{_POWER[len(spatial)]})"
         each = float(np.prod([size for size, _ in sizes]))
     rows: list[dict[str, object]] = []
-    for number, n, class_id, middle in zip(numbers.tolist(), pixels.tolist(), of_class, middles, strict=True):
+    for number, class_id, n, middle in objects:
         row: dict[str, object] = {"object": number, "class": names[int(class_id) - 1], "pixels": n}
         if column:
             row[column] = round(n * each, 6)

@@ -1,34 +1,72 @@
 """Finds the objects of a prediction, by what the network says and what a person has marked."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.project_image import ProjectImage
-from napari_weakseg.core.regions import region_of
+from napari_weakseg.core.regions import Region, region_of
 from napari_weakseg.engine.blocks import Block
-from napari_weakseg.engine.objects import Fragments, fragments_of, least_px
+from napari_weakseg.engine.fragments import Fragments
+from napari_weakseg.engine.objects import fragments_of, least_told
 
-__all__ = ["find_fragments", "least_of"]
+__all__ = ["Said", "find_fragments", "least_of", "sizes_of"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Said:
+    """What is said about a part of an image: by a person where something is known, else by the network.
+
+    Attributes
+    ----------
+    classes : uint8 array, (*S)
+        Class ids.
+    certainty : float array, (*S)
+        Their probability.
+    marked : int32 array, (*S)
+        Objects that a person has marked, 0 = none.
+    """
+
+    classes: NDArray[np.uint8]
+    certainty: NDArray[np.floating]
+    marked: NDArray[np.int32]
+
+    @classmethod
+    def about(
+        cls,
+        image: ProjectImage,
+        frame: tuple[int, ...],
+        region: Region,
+        labels: NDArray[np.uint8],
+        certainty: NDArray[np.floating],
+    ) -> "Said":
+        """Bring a prediction of a region (along the spatial axes) and the marks there together."""
+        known = image.knowledge(frame, region=region)
+        told = known.certain
+        return cls(
+            np.where(told > 0, told, labels),
+            np.where(told > 0, np.float32(1), certainty),
+            np.where(told > BACKGROUND, known.seeds, 0).astype(np.int32),
+        )
 
 
 def find_fragments(
     image: ProjectImage,
-    blocks: Sequence[Block],
     frame: tuple[int, ...],
     start: Sequence[int],
     labels: NDArray[np.uint8],
     certainty: NDArray[np.float32],
+    *,
+    least_px: int = 0,
 ) -> Fragments:
     """Cut a prediction into fragments of objects; where a person has said what is there, that counts.
 
     Parameters
     ----------
     image : ProjectImage
-    blocks : sequence of Block
-        Whose marks tell how small objects may be; those of the image itself where there are none.
     frame : tuple of int
     start : sequence of int
         Where the prediction begins, along the spatial axes.
@@ -36,23 +74,25 @@ def find_fragments(
         Predicted class ids.
     certainty : float32 array, (*S)
         Their probability.
+    least_px : int
+        Pixels that an object has at least; 0: what the marks in the image tell.
     """
     region = region_of(start, [a + n for a, n in zip(start, labels.shape, strict=True)])
-    known = image.knowledge(frame, region=region)
-    said = known.certain
+    said = Said.about(image, frame, region, labels, certainty)
     return fragments_of(
-        np.where(said > 0, said, labels),
-        certainty=np.where(said > 0, np.float32(1), certainty),
-        marked=np.where(said > BACKGROUND, known.seeds, 0).astype(np.int32),
+        said.classes,
+        certainty=said.certainty,
+        marked=said.marked,
         spacing=image.spacing,
-        least_px=least_of(blocks) or _least([known.seeds]),
+        least_px=least_px or least_told(sizes_of(said.marked)),
     )
 
 
 def least_of(blocks: Sequence[Block]) -> int:
-    """Tell from the marks of some blocks how many pixels an object has at least."""
-    return _least([block.knowledge.seeds for block in blocks])
+    """Tell from the marks of some blocks how many pixels an object has at least; 0 where there are none."""
+    return least_told([n for block in blocks for n in sizes_of(block.knowledge.seeds)])
 
 
-def _least(every: Sequence[NDArray[np.int32]]) -> int:
-    return least_px([int(n) for seeds in every for n in np.bincount(seeds.ravel())[1:] if n])
+def sizes_of(marked: NDArray[np.int32]) -> list[int]:
+    """Pixels of each marked object."""
+    return [n for n in np.bincount(marked.ravel())[1:].tolist() if n]

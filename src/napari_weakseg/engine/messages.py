@@ -8,7 +8,7 @@ A frame is a tuple of indices along the axes before the spatial ones, ``()`` whe
 A region is a tuple of slices over the spatial axes with explicit start and stop.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from napari_weakseg.core.prediction_store import PredictionStore
-    from napari_weakseg.engine.objects import Fragments
+    from napari_weakseg.engine.fragments import Fragments
     from napari_weakseg.engine.protocol import ClaimTrust
     from napari_weakseg.engine.queries import Query, Suggestion
 
@@ -136,13 +136,15 @@ class Predict:
 class Store:
     """Predict what is missing in a store on disk; answered by :class:`Stored` or :class:`Refused`.
 
-    `opened` opens the store for what a prediction depends on (`TrainerProtocol.fingerprint`).
+    `opened` opens the store for what a prediction depends on (`TrainerProtocol.fingerprint`). What is to be done when
+    it is complete, `then`, takes the store and how many pixels an object has at least, and gives the share done.
     """
 
     request_id: int
     image: str
     frames: tuple[Frame, ...]
     opened: "Callable[[str], PredictionStore]"
+    then: "Callable[[PredictionStore, int], Iterator[float]] | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,100 +28,72 @@ from skimage.morphology import local_maxima
 from skimage.segmentation import watershed
 
 from napari_weakseg.core.classes import BACKGROUND
+from napari_weakseg.engine.fragments import Fragments, Ids
 
-__all__ = ["SPLIT", "Fragments", "fragments_of", "least_px"]
-
-SPLIT = 0.9
-"""How deep the pass between two fragments must be, in shares of the shallower one, for them to be one object."""
+__all__ = ["Cut", "cut_at_waists", "deepest_of", "fragments_of", "least_told", "meetings"]
 
 _SURE = (0.8, 0.95, 0.99)  # that the network is asked to be, beside being more sure of the class than of others
 _LEAST = 5  # percentile of the marked objects, for smaller ones to be taken for specks
 _SMOOTH_PX = 1.0  # of the depth, so that a jagged border makes no fragments
 
-Ids = NDArray[np.int32]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fragments:
-    """Pieces of objects, and how deep the passes between them are.
+class Cut:
+    """A map of classes that is cut at its waists.
 
     Attributes
     ----------
     ids : int32 array, (*S)
         Fragment 1 … n of each pixel, 0 = background.
+    depth : float32 array, (*S)
+        How deep each pixel lies.
     classes : uint8 array, (n + 1,)
         Class id of each fragment.
-    depth : float32 array, (n + 1,)
-        Greatest depth in each fragment.
-    passes : int32 array, (m, 2)
-        Fragments of one class that meet.
-    pass_depth : float32 array, (m,)
-        Where they meet deepest.
     marked : int32 array, (n + 1,)
         Object that a person has marked in each fragment, 0 = none.
-    least_px : int
-        Size that objects are expected to have at least.
     """
 
     ids: Ids
-    classes: NDArray[np.uint8]
     depth: NDArray[np.float32]
-    passes: Ids
-    pass_depth: NDArray[np.float32]
+    classes: NDArray[np.uint8]
     marked: Ids
-    least_px: int = 0
 
-    def objects(self, *, split: float | None = None, min_px: int | None = None) -> Ids:
-        """Join fragments to objects.
 
-        What a person has marked as one object is one, and as two is two, whatever is asked for.
+def cut_at_waists(
+    classes: NDArray[np.uint8],
+    *,
+    certainty: NDArray[np.floating] | None = None,
+    marked: Ids | None = None,
+    spacing: Sequence[float] | None = None,
+    deepest: float | None = None,
+) -> Cut:
+    """Cut what is not background at its waists.
 
-        Parameters
-        ----------
-        split : float, optional
-            0: whatever touches is one object. 1: every fragment is an object. Between: as `SPLIT`, which is
-            the default.
-        min_px : int, optional
-            Smaller objects are left out, unless a person has marked them; `least_px` where not given.
+    Parameters
+    ----------
+    classes, certainty, marked, spacing
+        As of `fragments_of`.
+    deepest : float, optional
+        Pixels that lie deeper count as if they did not: how deep a pixel of a window lies is certain up to its distance
+        from the end of the window.
 
-        Returns
-        -------
-        int32 array, (*S)
-            1 … n without gaps, 0 = background.
-        """
-        table = self._joined(SPLIT if split is None else split)
-        pixels = np.bincount(self.ids.ravel(), minlength=len(table))
-        kept = np.bincount(table, pixels, minlength=len(table)) >= max(1, self.least_px if min_px is None else min_px)
-        kept[table[self.marked > 0]] = True
-        kept[0] = False
-        number: Ids = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-        return number[table][self.ids]
-
-    def _joined(self, split: float) -> Ids:
-        """Fragment that stands for the object of each fragment, (n + 1,)."""
-        parent = list(range(len(self.depth)))
-        depth, marked = self.depth.tolist(), self.marked.tolist()
-
-        def root(i: int) -> int:
-            while parent[i] != i:
-                parent[i] = parent[parent[i]]
-                i = parent[i]
-            return i
-
-        def join(a: int, b: int) -> None:
-            parent[b] = a
-            depth[a], marked[a] = max(depth[a], depth[b]), max(marked[a], marked[b])
-
-        first: dict[int, int] = {}
-        for i in np.flatnonzero(self.marked).tolist():
-            if (other := root(first.setdefault(marked[i], i))) != root(i):
-                join(other, root(i))
-        for k in np.argsort(-self.pass_depth, kind="stable").tolist():
-            a, b = sorted(root(int(i)) for i in self.passes[k])
-            both = marked[a] and marked[b]
-            if a != b and not both and split < 1 and self.pass_depth[k] >= split * min(depth[a], depth[b]):
-                join(a, b)
-        return np.array([root(i) for i in range(len(parent))], np.int32)
+    Returns
+    -------
+    Cut
+    """
+    ids = np.zeros(classes.shape, np.int32)
+    depth = np.zeros(classes.shape, np.float32)
+    of_class: list[int] = [0]
+    marks: list[int] = [0]
+    for class_id in np.unique(classes[classes > BACKGROUND]).tolist():
+        inside = classes == class_id
+        here = _depth(inside, certainty, spacing, deepest)
+        found, objects = _basins(here, inside, np.where(inside, 0 if marked is None else marked, 0))
+        ids = np.where(inside & (found > 0), found + len(of_class) - 1, ids).astype(np.int32)
+        depth = np.where(inside, here, depth)
+        of_class += [class_id] * len(objects)
+        marks += objects
+    return Cut(ids, depth, np.array(of_class, np.uint8), np.array(marks, np.int32))
 
 
 def fragments_of(
@@ -132,7 +104,7 @@ def fragments_of(
     spacing: Sequence[float] | None = None,
     least_px: int = 0,
 ) -> Fragments:
-    """Cut what is not background at its waists.
+    """Cut what is not background into fragments, with the passes between them.
 
     Parameters
     ----------
@@ -151,42 +123,45 @@ def fragments_of(
     -------
     Fragments
     """
-    ids = np.zeros(classes.shape, np.int32)
-    depth = np.zeros(classes.shape, np.float32)
-    of_class: list[int] = [0]
-    marks: list[int] = [0]
-    for class_id in np.unique(classes[classes > BACKGROUND]).tolist():
-        inside = classes == class_id
-        here = _depth(inside, certainty, spacing)
-        found, objects = _basins(here, inside, np.where(inside, 0 if marked is None else marked, 0))
-        ids = np.where(inside & (found > 0), found + len(of_class) - 1, ids).astype(np.int32)
-        depth = np.where(inside, here, depth)
-        of_class += [class_id] * len(objects)
-        marks += objects
-    passes, pass_depth = _passes(ids, depth, classes)
-    deepest = np.append(0, ndimage.maximum(depth, ids, np.arange(1, len(marks)))).astype(np.float32)
+    cut = cut_at_waists(classes, certainty=certainty, marked=marked, spacing=spacing)
+    n = len(cut.classes)
     return Fragments(
-        ids, np.array(of_class, np.uint8), deepest, passes, pass_depth, np.array(marks, np.int32), least_px
+        cut.classes,
+        np.append(0, ndimage.maximum(cut.depth, cut.ids, np.arange(1, n))).astype(np.float32),
+        np.bincount(cut.ids.ravel(), minlength=n),
+        *deepest_of(*meetings(cut.ids, cut.depth, classes)),
+        cut.marked,
+        least_px,
+        cut.ids,
     )
 
 
-def least_px(pixels: Sequence[int]) -> int:
+def least_told(pixels: Sequence[int]) -> int:
     """Tell from the sizes of marked objects, most of them marked in part, how small an object may be."""
     return int(np.percentile(pixels, _LEAST)) if len(pixels) else 0
 
 
 def _depth(
-    inside: NDArray[np.bool_], certainty: NDArray[np.floating] | None, spacing: Sequence[float] | None
+    inside: NDArray[np.bool_],
+    certainty: NDArray[np.floating] | None,
+    spacing: Sequence[float] | None,
+    deepest: float | None,
 ) -> NDArray[np.float32]:
     """Smoothed mean distance to the border; the end of the image is none."""
-    if inside.all():
-        return np.ones(inside.shape, np.float32)
-    away = ndimage.distance_transform_edt(inside, sampling=spacing)
+    away = _away(inside, spacing, deepest)
     if certainty is not None:
-        away += sum(ndimage.distance_transform_edt(inside & (certainty >= sure), sampling=spacing) for sure in _SURE)
+        away += sum(_away(inside & (certainty >= sure), spacing, deepest) for sure in _SURE)
         away /= 1 + len(_SURE)
     smooth: NDArray[np.float32] = np.where(inside, ndimage.gaussian_filter(away, _SMOOTH_PX), 0).astype(np.float32)
     return smooth
+
+
+def _away(inside: NDArray[np.bool_], spacing: Sequence[float] | None, deepest: float | None) -> NDArray[np.float64]:
+    """Distance to the border, the end of the image being none."""
+    if inside.all():
+        return np.full(inside.shape, 1 if deepest is None else deepest, np.float64)
+    found: NDArray[np.float64] = ndimage.distance_transform_edt(inside, sampling=spacing)
+    return found if deepest is None else np.minimum(found, deepest, out=found)
 
 
 def _basins(depth: NDArray[np.float32], inside: NDArray[np.bool_], marked: Ids) -> tuple[Ids, list[int]]:
@@ -222,8 +197,8 @@ def _basins(depth: NDArray[np.float32], inside: NDArray[np.bool_], marked: Ids) 
     return result, [*objects.tolist(), *[0] * len(free)]
 
 
-def _passes(ids: Ids, depth: NDArray[np.float32], classes: NDArray[np.uint8]) -> tuple[Ids, NDArray[np.float32]]:
-    """Pairs of fragments of one class that are neighbours, and the depth of their deepest pair of pixels."""
+def meetings(ids: Ids, depth: NDArray[np.float32], classes: NDArray[np.uint8]) -> tuple[Ids, NDArray[np.float32]]:
+    """Pairs of neighbouring pixels of one class in two fragments: the fragments (k, 2), and how deep both lie (k,)."""
     pairs, depths = [np.zeros((0, 2), np.int32)], [np.zeros(0, np.float32)]
     for axis in range(ids.ndim):
         a, b = (
@@ -233,8 +208,12 @@ def _passes(ids: Ids, depth: NDArray[np.float32], classes: NDArray[np.uint8]) ->
         meet = (ids[a] != ids[b]) & (ids[a] > 0) & (ids[b] > 0) & (classes[a] == classes[b])
         pairs.append(np.sort(np.stack([ids[a][meet], ids[b][meet]], 1), 1))
         depths.append(np.minimum(depth[a][meet], depth[b][meet]))
-    together, each = np.concatenate(pairs), np.concatenate(depths)
-    passes, member = np.unique(together, axis=0, return_inverse=True)
+    return np.concatenate(pairs), np.concatenate(depths)
+
+
+def deepest_of(pairs: Ids, depths: NDArray[np.float32]) -> tuple[Ids, NDArray[np.float32]]:
+    """Each pair of fragments once, with the deepest of its meetings: the pass between them."""
+    passes, member = np.unique(pairs, axis=0, return_inverse=True)
     deepest = np.zeros(len(passes), np.float32)
-    np.maximum.at(deepest, member.ravel(), each)
+    np.maximum.at(deepest, member.ravel(), depths)
     return passes.astype(np.int32), deepest

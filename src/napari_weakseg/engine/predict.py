@@ -89,9 +89,14 @@ class Tiles:
         self.counts = tuple(1 if size <= tile_px else -(-size // core) for size in shape)
 
     @property
+    def cells(self) -> list[Region]:
+        """Regions of the cells, neighbours one after another."""
+        return [self.cell(index) for index in np.ndindex(*self.counts)]
+
+    @property
     def starts(self) -> list[tuple[int, ...]]:
-        """First pixels of the cells, neighbours one after another."""
-        return [start_of(self.cell(index)) for index in np.ndindex(*self.counts)]
+        """First pixels of the cells, as `cells`."""
+        return [start_of(cell) for cell in self.cells]
 
     def cell(self, index: Window) -> Region:
         """Give the region of a cell."""

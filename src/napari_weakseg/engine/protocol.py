@@ -42,7 +42,7 @@ class Report:
 
 if TYPE_CHECKING:
     from napari_weakseg.core.annotations import Trust
-    from napari_weakseg.engine.objects import Fragments
+    from napari_weakseg.engine.fragments import Fragments
     from napari_weakseg.engine.queries import Query, Suggestion
 
 
@@ -136,6 +136,10 @@ class TrainerProtocol(Protocol):
     @property
     def fingerprint(self) -> str:
         """What a prediction depends on beside the image: as long as it is the same, so is every tile."""
+
+    @property
+    def least_px(self) -> int:
+        """How many pixels an object has at least, as the marks tell; 0 where they do not."""
 
     def fragments(
         self,

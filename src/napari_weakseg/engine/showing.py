@@ -50,6 +50,11 @@ def class_ids(probabilities: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(probabilities.argmax(axis=0) + 1, np.uint8)
 
 
+def percent(probabilities: NDArray[Any]) -> NDArray[np.uint8]:
+    """Probability of the most probable class at each pixel, in percent, rounded down: float (K, *S) → uint8 (*S)."""
+    return np.asarray(100 * probabilities.max(axis=0).astype(np.float32), np.uint8)
+
+
 def doing(request: Request) -> str:
     """Say what a request makes the engine do."""
     match request:
@@ -123,9 +128,7 @@ class Showing:
             except StopIteration as end:
                 found: list[Suggestion] = end.value
                 return found
-            self._inbox.read()
-            if self._inbox.interrupted:
-                raise _Interrupted
+            self._unless_interrupted()
 
     def _predict(self, trainer: TrainerProtocol, request: Predict) -> Predicted:
         view = self._inbox.view
@@ -137,9 +140,7 @@ class Showing:
             ids.append(class_ids(tile.probabilities))
             tiles.append(Tile(tile.start, tile.stop, _kept(tile.probabilities, request)))
             self._post(Preview(request.image, request.frame, tile.start, ids[-1]))
-            self._inbox.read()
-            if self._inbox.interrupted:
-                raise _Interrupted
+            self._unless_interrupted()
         answer = _assembled(request, tiles, ids)
         if not request.objects:
             return answer
@@ -153,13 +154,20 @@ class Showing:
         store, told = request.opened(trainer.fingerprint), Every(_TOLD_EVERY_S)
         for frame in request.frames:
             for tile in trainer.predict(request.image, frame, done=store.done(frame)):
-                store.write(frame, tile.start, class_ids(tile.probabilities))
+                store.write(frame, tile.start, class_ids(tile.probabilities), percent(tile.probabilities))
                 if told.due():
                     self._say(f"Predicting “{request.image}”: {100 * store.share:.0f} %.")
-                self._inbox.read()
-                if self._inbox.interrupted:
-                    raise _Interrupted
+                self._unless_interrupted()
+        for share in request.then(store, trainer.least_px) if request.then is not None else ():
+            if told.due():
+                self._say(f"Telling the objects of “{request.image}” apart: {100 * share:.0f} %.")
+            self._unless_interrupted()
         return Stored(request.request_id, request.image)
+
+    def _unless_interrupted(self) -> None:
+        self._inbox.read()
+        if self._inbox.interrupted:
+            raise _Interrupted
 
     # --------------------------------------------------------- live previews
 

@@ -25,7 +25,8 @@ from napari_weakseg.engine.downsampling import downsampled
 from napari_weakseg.engine.early import EarlyForest
 from napari_weakseg.engine.evaluate import quality
 from napari_weakseg.engine.failures import is_out_of_memory
-from napari_weakseg.engine.finding import find_fragments
+from napari_weakseg.engine.finding import find_fragments, least_of
+from napari_weakseg.engine.fragments import Fragments
 from napari_weakseg.engine.grower import Grower
 from napari_weakseg.engine.growing import median_round
 from napari_weakseg.engine.intensity import apply_intensity, sample_intensity
@@ -33,7 +34,6 @@ from napari_weakseg.engine.losses import decode
 from napari_weakseg.engine.mixing import cut_windows, mixed
 from napari_weakseg.engine.networks import Head, UNet, with_classes
 from napari_weakseg.engine.objective import Given, Mix, objective
-from napari_weakseg.engine.objects import Fragments
 from napari_weakseg.engine.predict import Tiles, predict_tiles
 from napari_weakseg.engine.protocol import ClaimTrust, Report, Tile
 from napari_weakseg.engine.queries import Query, Suggestion, suggest
@@ -98,6 +98,7 @@ class Trainer:
         self._early = EarlyForest(self._store, self._rng, seed=seed, wanted=config.forest)
         self._grower = Grower(project, config, self._store, self._rng)
         self._trust = TrustLearner(config)
+        self._least_px = 0  # of objects, told by a saved state
         self.steps = 0
 
     # -- getting ready ---------------------------------------------------------------------------------------
@@ -377,6 +378,11 @@ class Trainer:
         found.update(repr((self._sizes.tile_px, self._sizes.factors, self._early.share(self.steps))).encode())
         return found.hexdigest()
 
+    @property
+    def least_px(self) -> int:
+        """How many pixels an object has at least, as the marks tell that were read here or before it was saved."""
+        return least_of(self._store.blocks) or self._least_px
+
     def fragments(
         self,
         image: str,
@@ -386,7 +392,7 @@ class Trainer:
         certainty: NDArray[np.float32],
     ) -> Fragments:
         """Cut a prediction into fragments of objects."""
-        return find_fragments(self._project.images[image], self._store.blocks, frame, start, labels, certainty)
+        return find_fragments(self._project.images[image], frame, start, labels, certainty, least_px=self.least_px)
 
     def grown(self, image: str, frame: tuple[int, ...]) -> NDArray[np.uint8]:
         """Tell where the blobs of a frame have grown to."""
@@ -528,6 +534,7 @@ class Trainer:
             "trust": self._trust.save(),
             "forest_share": self._early.judged_share,
             "blocks": records,
+            "least_px": self.least_px,
             "rng": self._rng.bit_generator.state,
         }
         return tensors, state
@@ -552,6 +559,7 @@ class Trainer:
         self._voice.class_weights = self._shares.weights
         self._rng.bit_generator.state = state["rng"]
         self._teacher.updates = int(state["updates"])
+        self._least_px = int(state.get("least_px", 0))
         self._early.restore(tensors, state.get("forest_share"))
         self._grower.restore(state["growth"])
         self._store.restore(tensors, state["blocks"])

@@ -141,7 +141,7 @@ class ObjectFinding(QObject):
     def _on_predicted(self, event: Predicted) -> None:
         if event.request_id != self._asked or event.fragments is None:
             return
-        from napari_weakseg.engine.objects import SPLIT
+        from napari_weakseg.engine.fragments import SPLIT
 
         self._found, self._asked = event, None
         if self._fresh:

@@ -1,0 +1,105 @@
+"""Objects of a prediction on disk: found by tile, written beside the class ids, listed in a table."""
+
+from collections.abc import Iterator
+from functools import partial
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_weakseg.core.classes import BACKGROUND
+from napari_weakseg.core.prediction_store import PredictionStore
+from napari_weakseg.core.project import Project
+from napari_weakseg.core.project_image import ProjectImage
+from napari_weakseg.core.regions import shifted, start_of
+from napari_weakseg.core.tables import object_rows, write_table
+from napari_weakseg.engine.finding import Said
+from napari_weakseg.engine.fragments import FragmentTable, Ids
+from napari_weakseg.engine.object_tiles import WINDOW_PX, FragmentsByTile
+from napari_weakseg.engine.predict import Tiles
+
+__all__ = ["TABLE", "find_stored_objects"]
+
+TABLE = "objects.csv"
+
+Frame = tuple[int, ...]
+
+
+def find_stored_objects(
+    project: Project,
+    image: ProjectImage,
+    store: PredictionStore,
+    least_px: int = 0,
+    *,
+    split: float | None = None,
+    min_px: int | None = None,
+) -> Iterator[float]:
+    """Find the objects of a prediction that is complete, and write their ids and a table (`TABLE`) into its folder.
+
+    Memory grows with the number of objects and the size of a window, not with the image.
+
+    Parameters
+    ----------
+    project : Project
+    image : ProjectImage
+    store : PredictionStore
+    least_px : int
+        Pixels that an object has at least, where `min_px` does not say; 0: what the marks of the image tell.
+    split : float, optional
+        How readily touching objects are told apart, 0 (never) to 1 (at any waist).
+    min_px : int, optional
+        Smaller objects are left out.
+
+    Yields
+    ------
+    float
+        The share that is done.
+    """
+    store.begin_objects()
+    frames = list(image.frames())
+    sizes = {} if image.missing else image.source.pixel_size or {}
+    rows: list[dict[str, object]] = []
+    for i, frame in enumerate(frames):
+        tiles = Tiles(image.label_shape[-project.ndim :], *WINDOW_PX[project.ndim])
+        found = FragmentsByTile(tiles, image.spacing)
+        for share in _cut(store, image, frame, tiles, found):
+            yield (i + 0.9 * share) / len(frames)
+        table = found.table(least_px)
+        numbers = table.numbers(split=split, min_px=min_px)
+        objects = _objects(table, found.places, numbers, frame, after=len(rows))
+        numbers[numbers > 0] += len(rows)
+        for cell in tiles.cells:
+            if (ids := store.read_objects(frame, cell)).any():
+                store.write_objects(frame, start_of(cell), numbers[ids])
+        rows += object_rows(objects, project.classes.names, axes=image.label_axes, pixel_size=sizes)
+        yield (i + 1) / len(frames)
+    write_table(store.path / TABLE, rows)
+    store.end_objects()
+
+
+def _cut(
+    store: PredictionStore, image: ProjectImage, frame: Frame, tiles: Tiles, found: FragmentsByTile
+) -> Iterator[float]:
+    """Cut the windows of a frame and write the fragments of their cells."""
+    total = prod(tiles.counts)
+    for n, index in enumerate(np.ndindex(*tiles.counts), 1):
+        window, cell = tiles.window(index), tiles.cell(index)
+        labels, percent = store.read(frame, window)
+        said = Said.about(image, frame, window, labels, percent / np.float32(100))
+        if (said.classes[shifted(cell, start_of(window))] > BACKGROUND).any():
+            store.write_objects(frame, start_of(cell), found.take(index, said, partial(store.read_objects, frame)))
+        yield n / total
+
+
+def _objects(
+    table: FragmentTable, places: NDArray[np.float64], numbers: Ids, frame: Frame, *, after: int
+) -> Iterator[tuple[int, int, int, tuple[float, ...]]]:
+    """Give number, class, pixels and middle of each object of a frame."""
+    n = int(numbers.max(initial=0)) + 1
+    pixels = np.bincount(numbers, table.pixels, minlength=n)
+    of_class = np.zeros(n, np.uint8)
+    of_class[numbers] = table.classes
+    sums = np.stack([np.bincount(numbers, along, minlength=n) for along in places.T], 1)
+    middles = sums / np.maximum(1, pixels)[:, None]
+    for i in range(1, n):
+        yield after + i, int(of_class[i]), int(pixels[i]), (*frame, *middles[i].tolist())
