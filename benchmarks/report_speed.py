@@ -76,6 +76,21 @@ def _cost(found: list[dict[str, Any]]) -> str:
     return "\n".join([_rows(head, rows), _rows(["predicted in the largest", "seconds", "per megapixel"], squares)])
 
 
+def _disk(found: dict[str, Any]) -> str:
+    side = f"{found['side']:,}".replace(",", " ")
+    rows = [
+        [name, f"{one['seconds']:.0f}", f"{one['peak_mb'] or 0:.0f}"]
+        for name, one in (
+            ("at once", found["at_once"]),
+            (f"killed after {found['killed_after']} of {found['pieces']} pieces: the rest", found["rest"]),
+            (f"then its {found['objects']['objects']} objects", found["objects"]),
+        )
+    ]
+    same = "the same as at once to the pixel" if found["equal"] else "**not the same as at once**"
+    table = _rows([f"{side} × {side} predicted to disk", "seconds", "peak of the process, MB"], rows)
+    return f"{table}\nWhat was killed and gone on with is {same}.\n"
+
+
 def _opening(found: dict[str, Any]) -> str:
     at = found["seconds"]
     rows = [[name, f"{seconds:.2f}"] for name, seconds in at.items() if name in ("opened", "first tile")]
@@ -108,4 +123,5 @@ _TELL: dict[str, Callable[[Any], str]] = {
     "prediction": _prediction,
     "memory": _memory,
     "cost": _cost,
+    "disk": _disk,
 }

@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ SECONDS = 20.0
 _REPEATS = 7
 _LARGE_PX, _SMALL_PX = 20_000, 1_024
 _SIDES_PX = 1_024, 4_096, 16_384, 65_536
+_DISK_PX = 16_384
 _SQUARES_PX = 1_024, 2_048, 4_096, 8_192
 _IMPORT = """
 import sys, time
@@ -121,6 +123,40 @@ def _cost(options: Options) -> list[Any]:
     return [_engine(options, "cost", str(side), ",".join(map(str, px))) for side, px in squares.items()]
 
 
+def _disk(options: Options) -> dict[str, Any]:
+    """Predict to disk in one go; then again, killed when half of it is there, and gone on with; then the objects."""
+    with tempfile.TemporaryDirectory() as folder:
+
+        def part(name: str, *rest: str) -> list[str]:
+            given = [name, folder, options.device, str(options.threads), *rest]
+            return [sys.executable, "-m", "benchmarks.speed_disk", *given]
+
+        _output(part("make", str(_DISK_PX)))
+        at_once = _json(_output(part("predict", "at_once")))
+        pieces = len((Path(folder) / "at_once" / "done.txt").read_text().splitlines())
+        killed = _killed_after(part("predict", "killed"), Path(folder) / "killed" / "done.txt", pieces // 2)
+        return {
+            "side": _DISK_PX,
+            "pieces": pieces,
+            "killed_after": killed,
+            "at_once": at_once,
+            "rest": _json(_output(part("predict", "killed"))),
+            **_json(_output(part("compare", "at_once", "killed"))),
+            "objects": _json(_output(part("predict", "at_once", "objects"))),
+        }
+
+
+def _killed_after(command: Sequence[str], done: Path, pieces: int) -> int:
+    """Run a command until so many pieces are on disk, kill it, and tell how many are there."""
+    with subprocess.Popen(command, cwd=ROOT, env=_environment(), stdout=subprocess.DEVNULL) as child:
+        while child.poll() is None and (not done.exists() or done.read_text().count("\n") < pieces):
+            time.sleep(0.05)
+        if child.poll() is not None:
+            raise PartFailed("the prediction ended before it could be killed.")
+        child.kill()
+    return done.read_text().count("\n")
+
+
 def _opening(options: Options) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         _engine(options, "make", folder)
@@ -149,14 +185,18 @@ def _json(output: str) -> Any:
 
 
 def _output(command: Sequence[str]) -> str:
-    environment = {name: value for name, value in os.environ.items() if name != "QT_QPA_PLATFORM"}
-    paths = [str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=_environment())
     if done.returncode:
         print(done.stderr, file=sys.stderr)
         raise PartFailed(f"its process ended with code {done.returncode}.")
     return done.stdout.strip()
+
+
+def _environment() -> dict[str, str]:
+    environment = {name: value for name, value in os.environ.items() if name != "QT_QPA_PLATFORM"}
+    paths = [str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    return environment
 
 
 PARTS: dict[str, Callable[[Options], Any]] = {
@@ -165,6 +205,7 @@ PARTS: dict[str, Callable[[Options], Any]] = {
     "prediction": _prediction,
     "memory": _memory,
     "cost": _cost,
+    "disk": _disk,
     "opening": _opening,
     "window": _window,
 }

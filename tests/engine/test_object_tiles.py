@@ -46,7 +46,7 @@ def by_tile(said: Said, tiles: Tiles) -> tuple[NDArray[np.int32], FragmentTable,
     for index in np.ndindex(*tiles.counts):
         window = tiles.window(index)
         part = Said(said.classes[window], said.certainty[window], said.marked[window])
-        ids[tiles.cell(index)] = found.take(index, part, before)
+        ids[tiles.cell(index)] = found.take(index, part, found.cut(part), before)
     return ids, found.table(), found
 
 

@@ -19,7 +19,7 @@ from napari_weakseg.engine.predict import Tiles
 
 __all__ = ["WINDOW_PX", "FragmentsByTile"]
 
-WINDOW_PX = {2: (2816, 384), 3: (224, 48)}
+WINDOW_PX = {2: (2560, 256), 3: (224, 48)}
 """Side of a window, halo included, and the halo, for 2 and 3 spatial axes."""
 
 _CERTAIN = 0.8  # share of the halo up to which the depth of a pixel of the cell is certain, smoothing included
@@ -56,8 +56,19 @@ class FragmentsByTile:
         self._same: list[Ids] = []  # fragments that share a mark
         self._sizes: list[int] = []  # of the marks
 
-    def take(self, index: tuple[int, ...], said: Said, before: Callable[[Region], Ids]) -> Ids:
-        """Cut the window of a cell.
+    def cut(self, said: Said) -> Cut:
+        """Cut the window of a cell; changes nothing, so that several threads can."""
+        deepest = _CERTAIN * self._tiles.halo * min(self._spacing)
+        return cut_at_waists(
+            said.classes,
+            certainty=said.certainty,
+            marked=said.marked,
+            spacing=self._spacing,
+            deepest=None if said.classes.shape == self._tiles.shape else deepest,
+        )
+
+    def take(self, index: tuple[int, ...], said: Said, cut: Cut, before: Callable[[Region], Ids]) -> Ids:
+        """Take in a cell.
 
         Parameters
         ----------
@@ -65,6 +76,8 @@ class FragmentsByTile:
             The cell, in the order of rows.
         said : Said
             About its window.
+        cut : Cut
+            Of its window.
         before : callable
             Gives what this gave for regions of cells before this one, int32.
 
@@ -75,14 +88,6 @@ class FragmentsByTile:
         """
         cell, origin = self._tiles.cell(index), start_of(self._tiles.window(index))
         inner = shifted(cell, origin)
-        deepest = _CERTAIN * self._tiles.halo * min(self._spacing)
-        cut = cut_at_waists(
-            said.classes,
-            certainty=said.certainty,
-            marked=said.marked,
-            spacing=self._spacing,
-            deepest=None if said.classes.shape == self._tiles.shape else deepest,
-        )
         numbers = self._numbered(cut, inner, origin)
         ids: Ids = numbers[cut.ids[inner]]
         self._meet(ids, cut.depth[inner], said.classes[inner])

@@ -1,7 +1,11 @@
 """Objects of a prediction on disk: found by tile, written beside the class ids, listed in a table."""
 
+import os
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
+from itertools import islice
 from math import prod
 
 import numpy as np
@@ -11,16 +15,19 @@ from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.prediction_store import PredictionStore
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
-from napari_weakseg.core.regions import shifted, start_of
+from napari_weakseg.core.regions import Region, shifted, start_of
 from napari_weakseg.core.tables import object_rows, write_table
 from napari_weakseg.engine.finding import Said
 from napari_weakseg.engine.fragments import FragmentTable, Ids
 from napari_weakseg.engine.object_tiles import WINDOW_PX, FragmentsByTile
+from napari_weakseg.engine.objects import Cut
 from napari_weakseg.engine.predict import Tiles
 
 __all__ = ["TABLE", "find_stored_objects"]
 
 TABLE = "objects.csv"
+_THREADS = min(4, os.cpu_count() or 1)  # that cut windows: each takes some hundred megabytes
+_ANSWERS_S = 0.2  # to a person who wants to stop
 
 Frame = tuple[int, ...]
 
@@ -80,15 +87,32 @@ def find_stored_objects(
 def _cut(
     store: PredictionStore, image: ProjectImage, frame: Frame, tiles: Tiles, found: FragmentsByTile
 ) -> Iterator[float]:
-    """Cut the windows of a frame and write the fragments of their cells."""
-    total = prod(tiles.counts)
-    for n, index in enumerate(np.ndindex(*tiles.counts), 1):
-        window, cell = tiles.window(index), tiles.cell(index)
-        labels, percent = store.read(frame, window)
-        said = Said.about(image, frame, window, labels, percent / np.float32(100))
-        if (said.classes[shifted(cell, start_of(window))] > BACKGROUND).any():
-            store.write_objects(frame, start_of(cell), found.take(index, said, partial(store.read_objects, frame)))
-        yield n / total
+    """Cut the windows of a frame, some at a time, and write the fragments of their cells in order."""
+    indices, total = np.ndindex(*tiles.counts), prod(tiles.counts)
+    waiting: deque[tuple[tuple[int, ...], Said, Future[Cut] | None]] = deque()
+    before = partial(store.read_objects, frame)
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        for n in range(total):
+            for index in islice(indices, 1 + _THREADS - len(waiting)):
+                said = _said(store, image, frame, tiles.window(index))
+                inner = shifted(tiles.cell(index), start_of(tiles.window(index)))
+                any_object = (said.classes[inner] > BACKGROUND).any()
+                waiting.append((index, said, pool.submit(found.cut, said) if any_object else None))
+            index, said, cut = waiting.popleft()
+            while cut is not None and not wait([cut], timeout=_ANSWERS_S).done:
+                yield n / total
+            if cut is not None:
+                ids = found.take(index, said, cut.result(), before)
+                store.write_objects(frame, start_of(tiles.cell(index)), ids)
+            yield (n + 1) / total
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _said(store: PredictionStore, image: ProjectImage, frame: Frame, window: Region) -> Said:
+    labels, percent = store.read(frame, window)
+    return Said.about(image, frame, window, labels, percent / np.float32(100))
 
 
 def _objects(
