@@ -26,13 +26,12 @@ from napari_weakseg.cli_files import (
     predict_to_file,
     prediction_jobs,
     read_labels,
-    without_background,
-    write_image,
 )
 from napari_weakseg.cli_info import as_text, describe
 from napari_weakseg.core.annotations import Coverage
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import ImageError, ProjectError, WeaksegError
+from napari_weakseg.core.label_files import without_background, write_image
 from napari_weakseg.core.merging import merge
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine import messages

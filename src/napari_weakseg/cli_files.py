@@ -1,18 +1,17 @@
 """Label images of the command line: read, put into class ids, written."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
-from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.errors import AnnotationError, ImageError, ProjectError
 from napari_weakseg.core.images import ImageSource
+from napari_weakseg.core.label_files import without_background, write_image
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.tables import object_table, write_table
@@ -100,23 +99,6 @@ def as_classes(
             "If its numbers are objects, not classes, give the class they belong to with --as-class.",
         )
     return np.where(labels == 0, zero, labels)
-
-
-def without_background(labels: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-    """Class ids with the background as 0, as other programs read them."""
-    return np.where(labels == BACKGROUND, 0, labels).astype(np.uint8)
-
-
-def write_image(path: Path, values: NDArray[Any], axes: str, image: ProjectImage) -> Path:
-    """Write a TIFF with its axes, and the pixel size where it is known (as OME-TIFF)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sizes: Mapping[str, tuple[float, str]] = {} if image.missing else image.source.pixel_size or {}
-    metadata: dict[str, Any] = {"axes": axes}
-    for axis, (size, unit) in sizes.items():
-        if axis in "XYZ" and axis in axes:
-            metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": unit}
-    tifffile.imwrite(path, values, compression="zlib", metadata=metadata, ome=len(metadata) > 1)
-    return path
 
 
 @dataclass(frozen=True, slots=True)

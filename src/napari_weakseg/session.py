@@ -105,6 +105,7 @@ class Session:
     saved = Signal(Saved)  # what was learned is on disk
     conflict = Signal(Conflict)  # pixels said to be two things at once; 0 when resolved
     predicted = Signal(Predicted)  # answer to request_prediction
+    stored = Signal(Stored)  # answer to request_results
     suggested = Signal(Suggested)  # answer to request_suggestions
     reviewed = Signal(Reviewed)  # answer to request_claims
     refused = Signal(Refused)  # a request that could not be met
@@ -430,6 +431,34 @@ class Session:
         self._runner.send(Predict(request_id, name, tuple(frame), None, probabilities, objects))
         return request_id
 
+    def request_results(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        objects: bool = False,
+        split: float | None = None,
+        min_px: int | None = None,
+    ) -> int:
+        """Predict in the background and write files that other programs read: `stored` or `refused` brings the end.
+
+        ``NAME_classes.tif`` holds class ids with the background as 0; with `objects`, ``NAME_objects.tif`` and
+        ``NAME_objects.csv`` hold ids and a table. Of a large image it is ``NAME.ome.zarr``, as :meth:`predict_to`.
+
+        Returns
+        -------
+        int
+            The request id that `stored` or `refused` carries.
+        """
+        from napari_weakseg.engine.exporting import Results
+
+        image, request_id = self.project.image(name), next(self._ids)
+        results = Results(self.project, image, Path(folder), objects=objects)
+        opened = functools.partial(PredictionStore, results.store, image, self.project.ndim)
+        then = functools.partial(results.write, split=split, min_px=min_px)
+        self._runner.send(Store(request_id, name, tuple(image.frames()), opened, then, tuple(results.files)))
+        return request_id
+
     def request_suggestions(self, n: int = 5, *, query: "Query" = "mixture") -> int:
         """Ask in the background what to annotate next: `suggested` or `refused` brings the answer."""
         request_id = next(self._ids)
@@ -533,6 +562,7 @@ _SIGNALS = {
     Saved: "saved",
     Conflict: "conflict",
     Predicted: "predicted",
+    Stored: "stored",
     Suggested: "suggested",
     Reviewed: "reviewed",
     Refused: "refused",

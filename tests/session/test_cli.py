@@ -220,3 +220,20 @@ def test_what_is_told_in_words_comes_without_a_traceback(tmp_path):
     assert done.returncode == 1
     assert "Only “cell” is marked." in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_results_are_never_written_over_the_image(tmp_path: Path) -> None:
+    """Predicting into the folder of the images, where the names would be the same."""
+    pixels = np.random.default_rng(0).random((48, 48)).astype(np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    with Project.create(tmp_path / "p.weakseg", ("background", "cell")) as project:
+        labels = np.zeros((48, 48), np.uint8)
+        labels[10:20, 10:20], labels[40:] = 2, 1
+        project.add_image(tmp_path / "a.tif").paint(labels)
+        with session_module.Session(project, device="cpu") as session:
+            session.train(steps=2)
+    ask = ["predict", str(tmp_path / "p.weakseg"), "--out", str(tmp_path), "--device", "cpu"]
+    result = CliRunner().invoke(app, ask)
+    assert result.exit_code == 1
+    assert "is the image itself" in result.stderr
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), pixels)

@@ -95,6 +95,11 @@ class PredictionStore:
         """Read class ids and their certainty in percent in a region of a frame, uint8 (*S)."""
         return self._get(self._labels, frame, region), self._get(self._certainty, frame, region)
 
+    def all_labels(self) -> NDArray[np.uint8]:
+        """Read all class ids, (*label_shape)."""
+        with storage_errors(self.path, doing="read"):
+            return np.asarray(self._labels[...])
+
     # -- objects ---------------------------------------------------------------------------------------------
 
     def begin_objects(self) -> None:
@@ -113,6 +118,11 @@ class PredictionStore:
     def read_objects(self, frame: Sequence[int], region: Region) -> NDArray[np.int32]:
         """Read ids in a region of a frame, int32 (*S)."""
         return self._get(self._objects, frame, region)
+
+    def all_objects(self) -> NDArray[np.int32]:
+        """Read all ids, (*label_shape)."""
+        with storage_errors(self.path, doing="read"):
+            return np.asarray(self._objects[...])
 
     def end_objects(self) -> None:
         """Note that all objects are there."""

@@ -138,6 +138,7 @@ class Store:
 
     `opened` opens the store for what a prediction depends on (`TrainerProtocol.fingerprint`). What is to be done when
     it is complete, `then`, takes the store and how many pixels an object has at least, and gives the share done.
+    `files` are there in the end.
     """
 
     request_id: int
@@ -145,6 +146,7 @@ class Store:
     frames: tuple[Frame, ...]
     opened: "Callable[[str], PredictionStore]"
     then: "Callable[[PredictionStore, int], Iterator[float]] | None" = None
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +263,7 @@ class Stored:
 
     request_id: int
     image: str
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

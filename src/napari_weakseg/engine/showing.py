@@ -162,7 +162,7 @@ class Showing:
             if told.due():
                 self._say(f"Telling the objects of “{request.image}” apart: {100 * share:.0f} %.")
             self._unless_interrupted()
-        return Stored(request.request_id, request.image)
+        return Stored(request.request_id, request.image, request.files)
 
     def _unless_interrupted(self) -> None:
         self._inbox.read()

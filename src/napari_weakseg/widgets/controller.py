@@ -18,6 +18,7 @@ from napari_weakseg.widgets.keys import Shortcuts
 from napari_weakseg.widgets.marking import Marking
 from napari_weakseg.widgets.object_finding import ObjectFinding
 from napari_weakseg.widgets.projects import Projects
+from napari_weakseg.widgets.result_saving import ResultSaving
 from napari_weakseg.widgets.theme import theme_colors
 from napari_weakseg.widgets.workbench import Workbench, stop_timer, two_classes_marked
 
@@ -68,6 +69,7 @@ class Controller(QObject):
         self.projects = Projects(self.bench, panel, self)
         self.guidance = Guidance(self.bench, self.link, panel.next_box, panel.claims_box, self)
         self.finding = ObjectFinding(self.bench, self.link, panel.objects_box, self)
+        self.saving = ResultSaving(self.bench, self.link, panel.save_box, self.finding, self)
         self.keys = Shortcuts(viewer, self._key_actions())
         application = QCoreApplication.instance()
         self._quitting = application.aboutToQuit if application is not None else None
@@ -122,6 +124,7 @@ class Controller(QObject):
             "N": lambda _: self.projects.go_next(),
             "Shift-N": lambda _: self.guide(),
             "O": lambda _: self.find_objects(),
+            "Shift-O": lambda _: self.save_results(),
             "H": self._hold_to_hide,
         }
 
@@ -157,6 +160,11 @@ class Controller(QObject):
         """Look for the objects on screen, if that is possible now."""
         if Action.SUGGEST in self._enabled():
             self.finding.find()
+
+    def save_results(self, all_images: bool = False) -> None:
+        """Save the results of the image at hand, or of all, if that is possible now."""
+        if Action.SUGGEST in self._enabled():
+            self.saving.ask_and_save(all_images)
 
     def set_docked(self, docked: bool) -> None:
         """Bind the keys while the panel is open, and only then."""
@@ -200,6 +208,7 @@ class Controller(QObject):
         self.panel.train_box.set_progress("")
         self.guidance.clear()
         self.finding.clear()
+        self.saving.clear()
         self.panel.project_box.set_path(project.path if project is not None else None)
         if project is None:
             self.link.close()
@@ -334,6 +343,7 @@ class Controller(QObject):
         panel.accept_box.set_enabled(Action.ACCEPT in actions)
         panel.next_box.button.setEnabled(Action.SUGGEST in actions)
         panel.objects_box.button.setEnabled(Action.SUGGEST in actions)
+        panel.save_box.set_enabled(Action.SUGGEST in actions and not self.saving.busy)
         panel.claims_box.setEnabled(canvas is not None)
         panel.claims_box.review.setEnabled(Action.SUGGEST in actions)
         panel.class_table.setEnabled(Action.EDIT_CLASSES in actions)

@@ -3,7 +3,8 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -48,6 +49,7 @@ class EngineLink(QObject):
     suggested = Signal(object)  # tuple of Suggestion
     reviewed = Signal(object)  # tuple of ClaimTrust
     predicted = Signal(object)  # Predicted
+    stored = Signal(object)  # Stored
     refused = Signal(object)  # Refused
     polled = Signal()
 
@@ -101,6 +103,7 @@ class EngineLink(QObject):
         session.suggested.connect(self._on_suggested)
         session.reviewed.connect(self._on_reviewed)
         session.predicted.connect(self.predicted.emit)
+        session.stored.connect(self.stored.emit)
         session.refused.connect(self.refused.emit)
         self._set_phase(Phase.IDLE, "")
         self._timer.start()
@@ -123,6 +126,7 @@ class EngineLink(QObject):
             session.suggested,
             session.reviewed,
             session.predicted,
+            session.stored,
             session.refused,
         ):
             signal.disconnect()
@@ -169,6 +173,10 @@ class EngineLink(QObject):
     def find_objects(self, image: str, frame: tuple[int, ...]) -> int | None:
         """Ask for the objects of a frame; gives the number that the answer carries, None without a session."""
         return None if self._session is None else self._session.request_prediction(image, frame=frame, objects=True)
+
+    def save_results(self, image: str, folder: Path, **settings: Any) -> int | None:
+        """Ask for files of an image; gives the number that the answer carries, None without a session."""
+        return None if self._session is None else self._session.request_results(image, folder, **settings)
 
     def look_at(self, canvas: ImageCanvas | None) -> None:
         """Tell the engine what is on screen."""

@@ -15,6 +15,7 @@ HELP = {
     "A": "accept the object under the mouse",
     "Shift-A": "accept all that has grown",
     "O": "find objects",
+    "Shift-O": "save the results of this image",
     "H": "hold to hide what the machine shows",
     "N": "next image or slice without marks",
     "Shift-N": "suggest what to annotate next",

@@ -50,6 +50,11 @@ class ObjectFinding(QObject):
         link.predicted.connect(self._on_predicted)
         link.refused.connect(self._on_refused)
 
+    @property
+    def chosen(self) -> tuple[float | None, int | None]:
+        """How objects are told apart, as the sliders say; None where nobody has found any yet."""
+        return self._box.value() if self._found is not None else (None, None)
+
     def find(self) -> None:
         """Ask for the objects on screen."""
         canvas = self._bench.current

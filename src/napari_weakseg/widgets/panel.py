@@ -17,6 +17,7 @@ from napari_weakseg.widgets.image_box import ImageBox
 from napari_weakseg.widgets.keys import HELP
 from napari_weakseg.widgets.next_box import ClaimsBox, NextBox
 from napari_weakseg.widgets.objects_box import ObjectsBox
+from napari_weakseg.widgets.save_box import SaveBox
 from napari_weakseg.widgets.side_boxes import NoticeBox, ProjectBox, SettingsBox
 from napari_weakseg.widgets.train_box import AcceptBox, TrainBox
 
@@ -57,6 +58,7 @@ class WeaksegPanel(QWidget):
         self.accept_box = AcceptBox(self)
         self.next_box = NextBox(self)
         self.objects_box = ObjectsBox(self)
+        self.save_box = SaveBox(self)
         self.claims_box = ClaimsBox(self)
         self.settings = SettingsBox(self)
         self.project_box = ProjectBox(self)
@@ -79,6 +81,7 @@ class WeaksegPanel(QWidget):
         parts.addWidget(self._section("Accept into the annotation", self.accept_box))
         parts.addWidget(self.next_box)
         parts.addWidget(self.objects_box)
+        parts.addWidget(self._section("Save results", self.save_box))
         parts.addWidget(self._folded("Masks that may be wrong", self.claims_box))
         parts.addWidget(self._folded("Advanced", self.settings))
         parts.addWidget(self._folded("Keys", _key_help()))
