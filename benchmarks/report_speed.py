@@ -76,6 +76,13 @@ def _cost(found: list[dict[str, Any]]) -> str:
     return "\n".join([_rows(head, rows), _rows(["predicted in the largest", "seconds", "per megapixel"], squares)])
 
 
+def _volume(found: dict[str, Any]) -> str:
+    name = " × ".join(f"{size:,}".replace(",", " ") for size in found["shape"])
+    rows = [[name, f"{found['imported_mb']:.0f}", f"{found['peak_mb']:.0f}"]]
+    done = f"virtual zarr volume, marked, trained on, {found['predicted']}³ predicted"
+    return _rows([done, "process before that, MB", "peak of the process, MB"], rows)
+
+
 def _disk(found: dict[str, Any]) -> str:
     side = f"{found['side']:,}".replace(",", " ")
     rows = [
@@ -123,5 +130,6 @@ _TELL: dict[str, Callable[[Any], str]] = {
     "prediction": _prediction,
     "memory": _memory,
     "cost": _cost,
+    "volume": _volume,
     "disk": _disk,
 }

@@ -123,6 +123,10 @@ def _cost(options: Options) -> list[Any]:
     return [_engine(options, "cost", str(side), ",".join(map(str, px))) for side, px in squares.items()]
 
 
+def _volume(options: Options) -> Any:
+    return _engine(options, "volume")
+
+
 def _disk(options: Options) -> dict[str, Any]:
     """Predict to disk in one go; then again, killed when half of it is there, and gone on with; then the objects."""
     with tempfile.TemporaryDirectory() as folder:
@@ -205,6 +209,7 @@ PARTS: dict[str, Callable[[Options], Any]] = {
     "prediction": _prediction,
     "memory": _memory,
     "cost": _cost,
+    "volume": _volume,
     "disk": _disk,
     "opening": _opening,
     "window": _window,

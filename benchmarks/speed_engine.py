@@ -17,11 +17,14 @@ from benchmarks.scene import CLASSES, image_of, marks_on, project_of, write_larg
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.images import ImageSource
 from napari_weakseg.core.project import Project
+from napari_weakseg.core.regions import start_of
 
 _WARM_UP_STEPS = 8
 _PREDICTED_PX = 1024
 _MARKED_PX = 512
 _MEMORY_STEPS = 12
+_VOLUME_VX = 2000, 4096, 4096
+_MARKED_VX, _PREDICTED_VX = 96, 256
 
 Found = dict[str, Any]
 
@@ -179,6 +182,36 @@ def cost(seconds: float, device: str, side: str, predicted: str) -> Found:
     }
 
 
+def volume(seconds: float, device: str) -> Found:
+    """Peak of a process that marks, trains on and predicts a place in a virtual volume: a zarr of 34 gigavoxels."""
+    import zarr
+
+    from napari_weakseg.engine.trainer import Trainer
+
+    imported_mb = peak_mb()
+    pixels, objects = image_of((_MARKED_VX,) * 3)
+    marked = tuple(slice(size // 2, size // 2 + _MARKED_VX) for size in _VOLUME_VX)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Project.create(Path(folder) / "p.weakseg", CLASSES, ndim=3) as project,
+    ):
+        array = zarr.create_array(
+            Path(folder) / "i.zarr", shape=_VOLUME_VX, chunks=(64,) * 3, dtype="uint8", fill_value=40
+        )
+        array[marked] = pixels
+        image = project.add_image(Path(folder) / "i.zarr", axes="ZYX", name="virtual")
+        image.paint(marks_on(objects), start=start_of(marked))
+        trainer = Trainer(project, TrainConfig(), device=device)
+        for _ in trainer.prepare():
+            pass
+        for _ in range(_MEMORY_STEPS):
+            trainer.step()
+        for _ in trainer.predict("virtual", (), tuple(slice(s.start, s.start + _PREDICTED_VX) for s in marked)):
+            pass
+        trainer.close()
+    return {"shape": _VOLUME_VX, "predicted": _PREDICTED_VX, "imported_mb": imported_mb, "peak_mb": peak_mb()}
+
+
 def peak_mb() -> float | None:
     """Most memory this process has had, in MB; None where the system does not tell."""
     status = Path("/proc/self/status")
@@ -233,7 +266,7 @@ def opening(seconds: float, device: str, folder: str) -> Found:
 
 
 PARTS: dict[str, Callable[..., Found]] = {
-    part.__name__: part for part in (steps, prediction, memory, large, cost, make, opening)
+    part.__name__: part for part in (steps, prediction, memory, large, cost, volume, make, opening)
 }
 
 
