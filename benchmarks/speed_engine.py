@@ -193,13 +193,13 @@ def volume(seconds: float, device: str) -> Found:
     marked = tuple(slice(size // 2, size // 2 + _MARKED_VX) for size in _VOLUME_VX)
     with (
         tempfile.TemporaryDirectory() as folder,
-        Project.create(Path(at) / "p.weakseg", CLASSES, ndim=3) as project,
+        Project.create(Path(folder) / "p.weakseg", CLASSES, ndim=3) as project,
     ):
         array = zarr.create_array(
-            Path(at) / "i.zarr", shape=_VOLUME_VX, chunks=(64,) * 3, dtype="uint8", fill_value=40
+            Path(folder) / "i.zarr", shape=_VOLUME_VX, chunks=(64,) * 3, dtype="uint8", fill_value=40
         )
         array[marked] = pixels
-        image = project.add_image(Path(at) / "i.zarr", axes="ZYX", name="virtual")
+        image = project.add_image(Path(folder) / "i.zarr", axes="ZYX", name="virtual")
         image.paint(marks_on(objects), start=start_of(marked))
         trainer = Trainer(project, TrainConfig(), device=device)
         for _ in trainer.prepare():

@@ -6,12 +6,13 @@ learned is saved before a Ctrl-C ends the training.
 
 import functools
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import numpy as np
 import typer
@@ -35,7 +36,11 @@ from napari_weakseg.core.label_files import without_background, write_image
 from napari_weakseg.core.merging import merge
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine import messages
+from napari_weakseg.engine.factory import follow, trainer_factory
 from napari_weakseg.session import Session
+
+if TYPE_CHECKING:
+    from napari_weakseg.engine.peers import Peers
 
 DEFAULT_SECONDS = 60.0
 
@@ -229,6 +234,15 @@ def _preset(choice: PresetChoice | None) -> TrainConfig | None:
     return None if choice is None else TrainConfig.preset(choice.value)
 
 
+def _peers(device: str) -> "Peers | None":
+    """Find the other processes where torchrun has started several; torch is not imported otherwise."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return None
+    from napari_weakseg.engine.peers import Peers
+
+    return Peers.of_torchrun(device)
+
+
 @app.command()
 @_guarded
 def train(
@@ -244,12 +258,22 @@ def train(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train on all the marks of a project."""
+    """Train on all the marks of a project.
+
+    On several graphics cards: torchrun --nproc-per-node CARDS -m napari_weakseg train PROJECT. Each step then learns
+    from as many batches as there are processes.
+    """
     if seconds is None and steps is None:
         seconds = DEFAULT_SECONDS
+    config, peers = _preset(preset), _peers(device)
+    if peers is not None and not peers.leads:
+        with Project.open(project, read_only=True) as opened:
+            follow(peers, trainer_factory(opened, config, device=device, seed=seed, threads=threads, peers=peers)())
+        peers.end()
+        return
     with (
         Project.open(project) as opened,
-        Session(opened, device=device, seed=seed, threads=threads, config=_preset(preset)) as session,
+        Session(opened, device=device, seed=seed, threads=threads, config=config, peers=peers) as session,
         _bar() as bar,
     ):
         task = bar.add_task("Getting ready.", total=seconds if seconds is not None else steps)
@@ -264,6 +288,8 @@ def train(
 
         _follow(session, bar, task)
         status = session.train(seconds, steps, resume=not fresh, on_progress=on_progress)
+    if peers is not None:
+        peers.end()
     told = last[0] if last else None
     value = {
         "step": status.step,

@@ -70,6 +70,7 @@ _Answer = _Met | Refused
 _Block = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.int32]
 
 if TYPE_CHECKING:
+    from napari_weakseg.engine.peers import Peers
     from napari_weakseg.engine.queries import Query, Suggestion
 
 
@@ -89,6 +90,8 @@ class Session:
         Processor threads the engine may use; a window leaves one core to itself.
     make_trainer : callable, optional
         Makes what trains and predicts, in place of the network trainer.
+    peers : Peers, optional
+        Other processes that train along, see `napari_weakseg.engine.peers`.
 
     Notes
     -----
@@ -119,6 +122,7 @@ class Session:
         config: TrainConfig | None = None,
         threads: int | None = None,
         make_trainer: Callable[[], TrainerProtocol] | None = None,
+        peers: "Peers | None" = None,
     ) -> None:
         self.project = project
         self._mailbox = Mailbox()
@@ -128,7 +132,7 @@ class Session:
         self._ended: dict[int, Finished | None] = {}
         self._last_failure: Failed | None = None
         self._runner = Runner(
-            make_trainer or trainer_factory(project, config, device=device, seed=seed, threads=threads),
+            make_trainer or trainer_factory(project, config, device=device, seed=seed, threads=threads, peers=peers),
             self._mailbox,
             checkpoints_of(project, config),
             count_marks=mark_counter(project),

@@ -1,32 +1,57 @@
 """Ties the engine to a project. torch is imported when a trainer is made: in the engine thread."""
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.checkpoints import Checkpoints
 from napari_weakseg.engine.progress import MarkCounter
-from napari_weakseg.engine.protocol import TrainerProtocol
+
+if TYPE_CHECKING:
+    from napari_weakseg.engine.peers import Peers
+    from napari_weakseg.engine.trainer import Trainer
 
 #: Settings without which saved weights do not fit the network.
 NETWORK_SETTINGS = ("width",)
 
 
 def trainer_factory(
-    project: Project, config: TrainConfig | None, *, device: str, seed: int, threads: int | None
-) -> Callable[[], TrainerProtocol]:
+    project: Project,
+    config: TrainConfig | None,
+    *,
+    device: str,
+    seed: int,
+    threads: int | None,
+    peers: "Peers | None" = None,
+) -> "Callable[[], Trainer]":
     """Make a function that makes trainers, with the settings that hold when it is called."""
 
-    def make() -> TrainerProtocol:
+    def make() -> "Trainer":
         import torch
 
         from napari_weakseg.engine.trainer import Trainer
 
         if threads is not None:
             torch.set_num_threads(max(1, threads))
-        return Trainer(project, config or project.config, device=device, seed=seed)
+        return Trainer(project, config or project.config, device=device, seed=seed, peers=peers)
 
     return make
+
+
+def follow(peers: "Peers", trainer: "Trainer") -> int:
+    """Train along with the process that leads until it ends; returns the number of steps made."""
+    for _ in trainer.prepare():
+        pass
+    made = 0
+    while True:
+        on, share = peers.hear()
+        if not on:
+            return made
+        if share:
+            trainer.agree()
+        trainer.step()
+        made += 1
 
 
 def checkpoints_of(project: Project, config: TrainConfig | None) -> Checkpoints:

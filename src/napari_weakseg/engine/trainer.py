@@ -34,6 +34,7 @@ from napari_weakseg.engine.losses import decode
 from napari_weakseg.engine.mixing import cut_windows, mixed
 from napari_weakseg.engine.networks import Head, UNet, with_classes
 from napari_weakseg.engine.objective import Given, Mix, objective
+from napari_weakseg.engine.peers import Peers
 from napari_weakseg.engine.predict import Tiles, predict_tiles
 from napari_weakseg.engine.protocol import ClaimTrust, Report, Tile
 from napari_weakseg.engine.queries import Query, Suggestion, suggest
@@ -79,15 +80,26 @@ class Trainer:
     config : TrainConfig
     device : str
     seed : int
+    peers : Peers, optional
+        Other processes that train along.
     """
 
-    def __init__(self, project: Project, config: TrainConfig, *, device: str = "auto", seed: int = 0) -> None:
-        self._project, self._config, self._seed = project, config, seed
-        self._device = devices.pick(device)
+    def __init__(
+        self,
+        project: Project,
+        config: TrainConfig,
+        *,
+        device: str = "auto",
+        seed: int = 0,
+        peers: Peers | None = None,
+    ) -> None:
+        self._project, self._config, self._seed, self._peers = project, config, seed, peers
+        self._device = devices.pick(device) if peers is None else peers.device
         self._sizes = Sizes(self._device, project.ndim, config)
         self._classes = project.classes
-        self._rng = np.random.default_rng(seed)
-        self._random = torch.Generator().manual_seed(seed)
+        own = 0 if peers is None else peers.rank  # each process draws patches and views of its own
+        self._rng = np.random.default_rng([seed, own] if own else seed)
+        self._random = torch.Generator().manual_seed(seed + 7919 * own)
         self._store = BlockStore(project, self._rng)
         devices.keep_memory(self._device)
         self._student: UNet | None = None
@@ -217,6 +229,8 @@ class Trainer:
 
     def step(self) -> None:
         """Make one optimiser step; between steps read a block or grow one."""
+        if self._peers is not None and self._peers.leads and self._peers.call():
+            self.agree()
         self._take_classes()
         student = self._network()
         self._read_on()
@@ -234,11 +248,26 @@ class Trainer:
         for weights in student.parameters():  # one bad number must not spoil the network for good
             if weights.grad is not None:
                 weights.grad.nan_to_num_(0.0, 0.0, 0.0)
+        if self._peers is not None:
+            self._peers.average(student.parameters())
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         self._optimizer.step(self._config.learning_rate * step_size(self.steps))
         self._teacher.decay = min(self._config.ema, 1 - 5 / (5 + self.steps))
         self._teacher.update(student)
         self.steps += 1
+
+    def agree(self) -> None:
+        """Take over weights, optimiser and scale of the process that leads, or give them."""
+        assert self._peers is not None
+        student = self._network()
+        self.steps, self._teacher.updates, *factors = self._peers.share_numbers(
+            [self.steps, self._teacher.updates, *self._sizes.factors]
+        )
+        self._sizes.factors = tuple(factors)
+        self._sampler = self._fitting_sampler()
+        networks = (*student.state_dict().values(), *self._teacher.network.state_dict().values())
+        self._peers.share([*networks, *self._optimizer.save().values()])
+        self._speak()
 
     def _loss(self, student: UNet, batch: Batch) -> Tensor:
         config = self._config
@@ -457,6 +486,11 @@ class Trainer:
     def shrink(self) -> str:
         """Need less memory: half the batch, then half the patch, then the processor; smaller tiles each time."""
         devices.free(self._device)
+        if self._peers is not None:  # the others are in the middle of a step
+            raise TrainingError(
+                "There is not enough memory for training on several devices.",
+                "Start it again with smaller batches or patches (batch, patch_px in the settings of the project).",
+            )
         smaller = self._sizes.shrink(2 * self._student.multiple if self._student is not None else _SMALLEST_PATCH)
         if smaller:
             said = f"Memory was short: going on with {smaller}."
@@ -569,6 +603,8 @@ class Trainer:
         self._voice.seen.extend(tensors[f"seen.{i}"].to(self._device) for i in range(seen))
         self._voice.settled_at = self.steps = int(state["steps"])
         self._judged = self.steps - _QUALITY_EVERY
+        if self._peers is not None:
+            self._peers.disagree()
 
     def close(self) -> None:
         """Give the memory back."""
