@@ -6,7 +6,7 @@ its parts meet at the border of the cells as fragments do, as deep as the object
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +25,16 @@ WINDOW_PX = {2: (2560, 256), 3: (224, 48)}
 _CERTAIN = 0.8  # share of the halo up to which the depth of a pixel of the cell is certain, smoothing included
 
 
-@dataclass(slots=True)
-class _Columns:
-    """What is known of the fragments so far; entry 0 stands for the background."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """What the pixels of a cell tell of the fragments that they belong to: one entry each, ``places`` (n, ndim)."""
 
-    classes: list[int] = field(default_factory=lambda: [0])
-    depth: list[float] = field(default_factory=lambda: [0.0])
-    pixels: list[int] = field(default_factory=lambda: [0])
-    marked: list[bool] = field(default_factory=lambda: [False])
-    places: list[NDArray[np.float64]] = field(default_factory=list)
+    numbers: Ids
+    classes: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    pixels: NDArray[np.int64]
+    marked: NDArray[np.bool_]
+    places: NDArray[np.float64]
 
 
 class FragmentsByTile:
@@ -49,7 +50,8 @@ class FragmentsByTile:
     def __init__(self, tiles: Tiles, spacing: Sequence[float] | None) -> None:
         self._tiles = tiles
         self._spacing = tuple(spacing or (1.0,) * len(tiles.shape))
-        self._found = _Columns(places=[np.zeros(len(tiles.shape))])
+        self._count = 1  # with the background
+        self._parts: list[_Part] = []
         self._known: dict[int, int] = {}  # deepest pixel → fragment, of those that reach over their cell
         self._pairs: list[Ids] = []
         self._depths: list[NDArray[np.float32]] = []
@@ -100,28 +102,30 @@ class FragmentsByTile:
     def _numbered(self, cut: Cut, inner: Region, origin: Sequence[int]) -> Ids:
         """Give each fragment of a window that has part in its cell a number; those known from before keep theirs."""
         n = len(cut.classes)
-        own = cut.ids[inner].ravel()
-        here = np.bincount(own, minlength=n)
-        inside = here == np.bincount(cut.ids.ravel(), minlength=n)
-        places = self._places(cut.ids[inner], [s.start + o for s, o in zip(inner, origin, strict=True)], n)
+        here = np.bincount(cut.ids[inner].ravel(), minlength=n)
+        over = here < np.bincount(cut.ids.ravel(), minlength=n)
         deepest = np.zeros(n, np.float32)
         np.maximum.at(deepest, cut.ids.ravel(), cut.depth.ravel())
-        keys = self._keys(cut, deepest, origin)
+        present = np.flatnonzero(here[1:]) + 1
+        fresh, known = present[~over[present]], present[over[present]]
         numbers = np.zeros(n, np.int32)
-        found = self._found
-        for i in (np.flatnonzero(here[1:]) + 1).tolist():
-            number = len(found.classes) if inside[i] else self._known.setdefault(keys[i], len(found.classes))
-            numbers[i] = number
-            if number == len(found.classes):
-                found.classes.append(int(cut.classes[i]))
-                found.depth.append(0.0)
-                found.pixels.append(0)
-                found.marked.append(False)
-                found.places.append(np.zeros(len(inner)))
-            found.depth[number] = max(found.depth[number], float(deepest[i]))
-            found.pixels[number] += int(here[i])
-            found.marked[number] |= bool(cut.marked[i])
-            found.places[number] = found.places[number] + places[i]
+        numbers[fresh] = self._count + np.arange(len(fresh))
+        self._count += len(fresh)
+        keys = self._keys(cut, deepest, origin)
+        for i in known.tolist():
+            numbers[i] = self._known.setdefault(keys[i], self._count)
+            self._count += int(numbers[i] == self._count)
+        places = self._places(cut.ids[inner], [s.start + o for s, o in zip(inner, origin, strict=True)], n)
+        self._parts.append(
+            _Part(
+                numbers[present],
+                cut.classes[present],
+                deepest[present],
+                here[present],
+                cut.marked[present] > 0,
+                places[present],
+            )
+        )
         return numbers
 
     def _keys(self, cut: Cut, deepest: NDArray[np.float32], origin: Sequence[int]) -> dict[int, int]:
@@ -179,21 +183,22 @@ class FragmentsByTile:
 
     def table(self, least: int = 0) -> FragmentTable:
         """All fragments and passes; `least` pixels are expected of an object, what the marks tell where it is 0."""
-        found = self._found
+        classes, depth = np.zeros(self._count, np.uint8), np.zeros(self._count, np.float32)
+        pixels = np.zeros(self._count, np.int64)
+        for part in self._parts:
+            classes[part.numbers] = part.classes
+            np.maximum.at(depth, part.numbers, part.depth)
+            np.add.at(pixels, part.numbers, part.pixels)
         pairs = np.concatenate([np.zeros((0, 2), np.int32), *self._pairs])
         depths = np.concatenate([np.zeros(0, np.float32), *self._depths])
-        return FragmentTable(
-            np.array(found.classes, np.uint8),
-            np.array(found.depth, np.float32),
-            np.array(found.pixels, np.int64),
-            *deepest_of(pairs, depths),
-            self._marks(),
-            least or least_told(self._sizes),
-        )
+        passes = deepest_of(pairs, depths)
+        return FragmentTable(classes, depth, pixels, *passes, self._marks(), least or least_told(self._sizes))
 
     def _marks(self) -> Ids:
         """Name the marked object of each fragment by the first fragment that it shares a mark with; 0 = none."""
-        marks = np.where(self._found.marked, np.arange(len(self._found.marked)), 0).astype(np.int32)
+        marks = np.zeros(self._count, np.int32)
+        for part in self._parts:
+            marks[part.numbers[part.marked]] = part.numbers[part.marked]
         for a, b in np.concatenate([np.zeros((0, 2), np.int32), *self._same]).tolist():
             marks[marks == marks[b]] = marks[a]
         return marks
@@ -201,7 +206,10 @@ class FragmentsByTile:
     @property
     def places(self) -> NDArray[np.float64]:
         """Sum of the coordinates of the pixels of each fragment, (n + 1, ndim)."""
-        return np.stack(self._found.places)
+        total = np.zeros((self._count, len(self._tiles.shape)))
+        for part in self._parts:
+            np.add.at(total, part.numbers, part.places)
+        return total
 
 
 def _along(region: Region, axis: int, piece: slice) -> Region:
