@@ -48,6 +48,20 @@ def accept_grown() -> None:
         panel.controller.accepting.accept_grown()
 
 
+def find_objects() -> None:
+    """Give every object on screen a number."""
+    panel = _panel()
+    if panel is not None:
+        panel.controller.find_objects()
+
+
+def save_results() -> None:
+    """Ask for a folder and save the results of the image at hand there."""
+    panel = _panel()
+    if panel is not None:
+        panel.controller.save_results()
+
+
 def next_image() -> None:
     """Go to the next slice or image without marks."""
     panel = _panel()
