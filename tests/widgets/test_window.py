@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog
 
 from conftest import two_discs
 from napari_weakseg.core.config import TrainConfig
@@ -74,7 +76,7 @@ def real_session(project):
     return Session(project, device="cpu", threads=1)
 
 
-def test_paint_train_see_undo_accept_pause_resume_close(qtbot, dock):
+def test_paint_train_see_undo_accept_pause_resume_save_close(qtbot, dock, tmp_path, monkeypatch):
     panel, hand = dock(real_session)
     canvas, link = panel.controller.bench.current, panel.controller.link
     path = panel.controller.bench.desk.project.path
@@ -104,6 +106,17 @@ def test_paint_train_see_undo_accept_pause_resume_close(qtbot, dock):
     hand.press_key(Qt.Key.Key_Z, CTRL)
     qtbot.waitUntil(lambda: (painted(panel) == 2).sum() == before)
     hand.press_key(Qt.Key.Key_T)
+    qtbot.waitUntil(lambda: link.phase is Phase.TRAINING, timeout=10_000)
+
+    results = tmp_path / "results"
+    results.mkdir()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(results))
+    qtbot.waitUntil(panel.save_box.one.isEnabled, timeout=10_000)
+    hand.press_key(Qt.Key.Key_O, Qt.KeyboardModifier.ShiftModifier)
+    qtbot.waitUntil(lambda: panel.save_box.words.text().startswith("Saved"), timeout=60_000)
+    classes, ids = (tifffile.imread(results / f"cells_{what}.tif") for what in ("classes", "objects"))
+    assert classes[30, 35] == 2
+    assert ids[30, 35] > 0
     qtbot.waitUntil(lambda: link.phase is Phase.TRAINING, timeout=10_000)
 
     hand.stroke((20, 100), (20, 110))  # still in the window's memory when the dock is closed
@@ -170,6 +183,9 @@ def test_menus_and_commands_open_the_panel(qtbot, window, monkeypatch, tmp_path)
     assert panel.controller.bench.desk.root == tmp_path
     commands.next_image()
     commands.accept()
+    commands.find_objects()  # nothing is learned yet: nothing happens
+    commands.save_results()
+    assert not panel.controller.saving.busy
     window.window.remove_dock_widget(panel)
 
 
