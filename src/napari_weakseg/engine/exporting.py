@@ -10,7 +10,6 @@ from napari_weakseg.core.prediction_store import PredictionStore
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.storage import storage_errors
-from napari_weakseg.engine.stored_objects import TABLE, find_stored_objects
 
 __all__ = ["Results"]
 
@@ -74,6 +73,8 @@ class Results:
         StorageError
             If the disk refuses.
         """
+        from napari_weakseg.engine.stored_objects import TABLE, find_stored_objects  # takes a window too long
+
         image = self._image
         if self._objects:
             yield from find_stored_objects(self._project, image, store, least_px, split=split, min_px=min_px)
