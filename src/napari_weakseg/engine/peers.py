@@ -116,13 +116,15 @@ class Peers:
     def average(self, parameters: Iterable[nn.Parameter]) -> None:
         """Average the gradients of all; what has none in one process counts as 0 there."""
         weights = list(parameters)
-        there = torch.tensor([float(w.grad is not None) for w in weights], device=self.device)
+        here = [w.grad is not None for w in weights]
+        there = torch.tensor(here, dtype=torch.float32).to(self.device, non_blocking=True)
         flat = [(torch.zeros_like(w) if w.grad is None else w.grad).flatten().float() for w in weights]
         everything = torch.cat([there, *flat])
         dist.all_reduce(everything)
         found, *means = torch.split(everything, [len(weights), *(w.numel() for w in weights)])
-        for w, any_, mean in zip(weights, found.tolist(), means, strict=True):
-            if any_:
+        anywhere = here if all(here) else found.tolist()  # else nobody need wait for the device
+        for w, has_gradient, mean in zip(weights, anywhere, means, strict=True):
+            if has_gradient:
                 w.grad = (mean / self.size).view_as(w).to(w.dtype)
 
     def _say(self, word: _Word) -> _Word:
