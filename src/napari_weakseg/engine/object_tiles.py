@@ -103,15 +103,15 @@ class FragmentsByTile:
         """Give each fragment of a window that has part in its cell a number; those known from before keep theirs."""
         n = len(cut.classes)
         here = np.bincount(cut.ids[inner].ravel(), minlength=n)
-        over = here < np.bincount(cut.ids.ravel(), minlength=n)
-        deepest = np.zeros(n, np.float32)
-        np.maximum.at(deepest, cut.ids.ravel(), cut.depth.ravel())
+        over = here < np.bincount(cut.ids.ravel(), minlength=n)  # reaches over its cell
+        over[0] = False
+        deepest = cut.deepest
         present = np.flatnonzero(here[1:]) + 1
         fresh, known = present[~over[present]], present[over[present]]
         numbers = np.zeros(n, np.int32)
         numbers[fresh] = self._count + np.arange(len(fresh))
         self._count += len(fresh)
-        keys = self._keys(cut, deepest, origin)
+        keys = self._keys(cut, deepest, over, origin)
         for i in known.tolist():
             numbers[i] = self._known.setdefault(keys[i], self._count)
             self._count += int(numbers[i] == self._count)
@@ -128,9 +128,11 @@ class FragmentsByTile:
         )
         return numbers
 
-    def _keys(self, cut: Cut, deepest: NDArray[np.float32], origin: Sequence[int]) -> dict[int, int]:
-        """First of the deepest pixels of each fragment, counted over the frame."""
-        at = np.flatnonzero((cut.ids > 0) & (cut.depth == deepest[cut.ids]))
+    def _keys(
+        self, cut: Cut, deepest: NDArray[np.float32], wanted: NDArray[np.bool_], origin: Sequence[int]
+    ) -> dict[int, int]:
+        """First of the deepest pixels of each wanted fragment, counted over the frame."""
+        at = np.flatnonzero(wanted[cut.ids] & (cut.depth == deepest[cut.ids]))
         fragments, first = np.unique(cut.ids.ravel()[at], return_index=True)
         place = np.unravel_index(at[first], cut.ids.shape)
         moved = [axis + o for axis, o in zip(place, origin, strict=True)]

@@ -58,6 +58,13 @@ class Cut:
     classes: NDArray[np.uint8]
     marked: Ids
 
+    @property
+    def deepest(self) -> NDArray[np.float32]:
+        """Greatest depth in each fragment, (n + 1,)."""
+        found = np.zeros(len(self.classes), np.float32)
+        np.maximum.at(found, self.ids.ravel(), self.depth.ravel())
+        return found
+
 
 def cut_at_waists(
     classes: NDArray[np.uint8],
@@ -124,11 +131,10 @@ def fragments_of(
     Fragments
     """
     cut = cut_at_waists(classes, certainty=certainty, marked=marked, spacing=spacing)
-    n = len(cut.classes)
     return Fragments(
         cut.classes,
-        np.append(0, ndimage.maximum(cut.depth, cut.ids, np.arange(1, n))).astype(np.float32),
-        np.bincount(cut.ids.ravel(), minlength=n),
+        cut.deepest,
+        np.bincount(cut.ids.ravel(), minlength=len(cut.classes)),
         *deepest_of(*meetings(cut.ids, cut.depth, classes)),
         cut.marked,
         least_px,
