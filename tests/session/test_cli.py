@@ -12,7 +12,8 @@ import tifffile
 from typer.testing import CliRunner
 
 from napari_weakseg import session as session_module
-from napari_weakseg.cli import PresetChoice, app
+from napari_weakseg.cli import app
+from napari_weakseg.cli.training import PresetChoice
 from napari_weakseg.core.presets import PRESETS
 from napari_weakseg.core.project import Project
 
