@@ -84,7 +84,14 @@ class FakeTrainer:
         return str(self.steps)
 
     def predict(
-        self, image: str, frame: tuple[int, ...], region: Any = None, *, first: Any = None, done: Any = ()
+        self,
+        image: str,
+        frame: tuple[int, ...],
+        region: Any = None,
+        *,
+        first: Any = None,
+        done: Any = (),
+        live: bool = False,
     ) -> Iterator[Tile]:
         self._do("predict", (image, frame, region, first))
         rows = range(SHAPE[0]) if region is None else range(region[0].start, region[0].stop)

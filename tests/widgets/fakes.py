@@ -73,7 +73,14 @@ class FakeTrainer:
         return str(self.steps)
 
     def predict(
-        self, image: str, frame: tuple[int, ...], region: Any = None, *, first: Any = None, done: Any = ()
+        self,
+        image: str,
+        frame: tuple[int, ...],
+        region: Any = None,
+        *,
+        first: Any = None,
+        done: Any = (),
+        live: bool = False,
     ) -> Iterator[Tile]:
         shape = self.project.images[image].label_shape[-self.project.ndim :]
         region = region or tuple(slice(0, n) for n in shape)

@@ -124,10 +124,12 @@ class TrainerProtocol(Protocol):
         *,
         first: Region | None = None,
         done: Container[tuple[int, ...]] = (),
+        live: bool = False,
     ) -> Iterator[Tile]:
         """Predict a frame tile by tile, each pixel once.
 
-        Tiles that touch `first` come first, those that start at one of `done` are left out.
+        Tiles that touch `first` come first, those that start at one of `done` are left out. `live`: at a glance, for
+        what will be predicted again soon.
         """
 
     def tile_starts(self, image: str) -> list[tuple[int, ...]]:

@@ -191,7 +191,7 @@ class Showing:
 
     def _show_tiles(self, trainer: TrainerProtocol, view: View, ends: Callable[[], bool]) -> bool:
         assert view.image is not None
-        tiles: Iterator[Tile] = trainer.predict(view.image, view.frame, view.region, first=view.region)
+        tiles: Iterator[Tile] = trainer.predict(view.image, view.frame, view.region, first=view.region, live=True)
         for tile in tiles:
             self._post(Preview(view.image, view.frame, tile.start, class_ids(tile.probabilities)))
             self._inbox.read()

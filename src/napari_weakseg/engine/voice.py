@@ -76,6 +76,19 @@ class Voice:
         return probabilities.cpu().numpy(), separation.cpu().numpy()
 
     @torch.inference_mode()
+    def says_twice(self, pixels: NDArray[np.float32], step: int, orientation: Orientation) -> NDArray[np.float32]:
+        """Probabilities, (K, *S), averaged over an image and its mirror image; of the image alone if it has an up.
+
+        The mirror image is one in Y (in volumes in Y and Z), which fits images of any shape.
+        """
+        network = self.network(step)
+        image = self._padded(network, pixels)
+        looks = views(network.ndim, orientation, square=False)[::3]
+        said = [view.undo(self._probabilities(self._seen_through(network, view.apply(image)))) for view in looks]
+        averaged: NDArray[np.float32] = torch.stack(said).mean(0)[(slice(None), *_inside(pixels))].cpu().numpy()
+        return averaged
+
+    @torch.inference_mode()
     def says_from_all_sides(
         self, pixels: NDArray[np.float32], step: int, orientation: Orientation
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
