@@ -190,7 +190,7 @@ def learn(images: Images, way: Way | None, key: dict[str, Any], judges: Sequence
             trainer = Trainer(project, way.config, device=key["device"], seed=key["seed"])
             try:
                 if way.restart:
-                    trainer._network().load_state_dict(classifier.state_dict())
+                    trainer.learner.student.load_state_dict(classifier.state_dict())
                 for _ in train(trainer, [key["seconds"]], device=key["device"]):
                     pass
                 predict = predictor(trainer)

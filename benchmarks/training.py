@@ -111,6 +111,6 @@ def run_network(image_set: ImageSet, arm: Arm, run: Run, judges: Sequence[Judge]
         for at, seconds in train(trainer, times, device=run.device):
             point = {"at": at, "seconds": round(seconds, 2), "steps": trainer.steps}
             points.append(point | judge(predictor(trainer), judges, len(image_set.classes)))
-        parameters = sum(weights.numel() for weights in trainer._network().parameters())
+        parameters = sum(weights.numel() for weights in trainer.learner.student.parameters())
         trainer.close()
     return {"points": points, "parameters": parameters}

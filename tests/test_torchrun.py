@@ -35,15 +35,15 @@ else:
         for _ in trainer.prepare():
             pass
         with torch.no_grad():  # as a saved state would
-            for weights in trainer._network().parameters():
+            for weights in trainer.learner.student.parameters():
                 weights.mul_(1.5)
         for _ in range(4):
             trainer.step()
     else:
         assert follow(peers, trainer) == 4
-    found = {name: x for name, x in trainer._network().named_parameters()}
-    found["teacher"] = torch.cat([x.flatten() for x in trainer._teacher.network.parameters()])
-    found["seen"] = torch.cat([x.flatten() for x in trainer._voice.seen])
+    found = {name: x for name, x in trainer.learner.student.named_parameters()}
+    found["teacher"] = torch.cat([x.flatten() for x in trainer.learner.teacher.network.parameters()])
+    found["seen"] = torch.cat([x.flatten() for x in trainer.learner.voice.seen])
 torch.save(found, f"{sys.argv[2]}/{peers.rank}.pt")
 if sys.argv[1] == "average" and not peers.leads:
     assert peers.hear() == (False, False)

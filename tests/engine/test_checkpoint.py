@@ -21,10 +21,9 @@ MakeTrainer = Callable[..., Trainer]
 
 
 def weights(trainer: Trainer) -> dict[str, Tensor]:
-    student = trainer._student
-    assert student is not None
+    student = trainer.learner.student
     state = {f"student.{k}": v.clone() for k, v in student.state_dict().items()}
-    return state | {f"teacher.{k}": v.clone() for k, v in trainer._teacher.network.state_dict().items()}
+    return state | {f"teacher.{k}": v.clone() for k, v in trainer.learner.teacher.network.state_dict().items()}
 
 
 def assert_same(a: Trainer, b: Trainer) -> None:

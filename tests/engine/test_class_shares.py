@@ -134,7 +134,7 @@ def test_told_areas_need_no_correction(
     assert any(block.areas_told for block in trainer._store.blocks)
     for _ in range(30):
         trainer.step()
-    assert (trainer._voice.class_weights == 1).all()
+    assert (trainer.learner.voice.class_weights == 1).all()
 
 
 def test_without_correction_nothing_is_weighed(painted: Project, ready: MakeTrainer) -> None:
@@ -143,8 +143,8 @@ def test_without_correction_nothing_is_weighed(painted: Project, ready: MakeTrai
     for trainer in (plain, corrected):
         for _ in range(50):
             trainer.step()
-    assert (plain._voice.class_weights == 1).all()
-    assert not (corrected._voice.class_weights == 1).all()
+    assert (plain.learner.voice.class_weights == 1).all()
+    assert not (corrected.learner.voice.class_weights == 1).all()
 
 
 def test_weights_and_looks_come_back(painted: Project, ready: MakeTrainer, tmp_path: Path) -> None:
@@ -153,9 +153,9 @@ def test_weights_and_looks_come_back(painted: Project, ready: MakeTrainer, tmp_p
         trainer.step()
     trainer.save(tmp_path)
     again.load(tmp_path)
-    for a, b in zip(trainer._shares.save().values(), again._shares.save().values(), strict=True):
+    for a, b in zip(trainer.learner.shares.save().values(), again.learner.shares.save().values(), strict=True):
         torch.testing.assert_close(a, b)
     for _ in range(20):  # over the next look
         trainer.step()
         again.step()
-    np.testing.assert_array_equal(trainer._voice.class_weights, again._voice.class_weights)
+    np.testing.assert_array_equal(trainer.learner.voice.class_weights, again.learner.voice.class_weights)

@@ -56,8 +56,7 @@ def assert_healthy(trainer: Trainer) -> None:
     report = trainer.report()
     assert np.isfinite(report.loss)
     assert all(np.isfinite(value) for value in report.terms.values())
-    assert trainer._student is not None
-    assert all(torch.isfinite(p).all() for p in trainer._student.parameters())
+    assert all(torch.isfinite(p).all() for p in trainer.learner.student.parameters())
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -205,7 +204,7 @@ def test_contradictions_are_counted_and_teach_nothing(make_project: MakeProject,
     allowed = decode(batch.fields["allowed"], 2)
     claims = {**batch.fields, "claim": torch.full_like(batch.fields["claim"], 2)}
     claims["claim_weight"] = torch.full_like(claims["claim_weight"], 255)
-    _, given = trainer._given(batch)
+    _, given = trainer.learner.given(batch)
     out = Outputs(logits, torch.zeros(2, 3, 32, 32), torch.zeros(2, 1, 32, 32), ())
     terms = objective(TrainConfig(), out, replace(given, allowed=allowed, fields=claims))
     torch.stack(list(terms.values())).sum().backward()
@@ -490,8 +489,7 @@ def test_goes_on_with_the_processor(painted: Project, ready: MakeTrainer) -> Non
 
 def test_one_bad_gradient_does_not_spoil_the_network(painted: Project, ready: MakeTrainer) -> None:
     trainer = steps(ready(painted), 2)
-    student = trainer._student
-    assert student is not None
+    student = trainer.learner.student
     spoil = student.pixel[0].weight.register_hook(lambda gradient: torch.full_like(gradient, torch.nan))
     steps(trainer, 1)
     spoil.remove()

@@ -2,26 +2,22 @@
 
 import functools
 import hashlib
-from collections.abc import Container, Generator, Iterator, Mapping, Sequence
+from collections.abc import Container, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import TrainingError
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.regions import Region, shape_of
 from napari_weakseg.engine import device as devices
-from napari_weakseg.engine.adam import AdamW
-from napari_weakseg.engine.augment import Geometry, apply_geometry, sample_geometry
-from napari_weakseg.engine.bags import Boxes
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.checkpoint import read_state, unreadable, write_state
-from napari_weakseg.engine.class_shares import ClassShares
 from napari_weakseg.engine.downsampling import downsampled
 from napari_weakseg.engine.early import EarlyForest
 from napari_weakseg.engine.evaluate import quality
@@ -30,47 +26,27 @@ from napari_weakseg.engine.finding import find_fragments, least_of
 from napari_weakseg.engine.fragments import Fragments
 from napari_weakseg.engine.grower import Grower
 from napari_weakseg.engine.growing import median_round
-from napari_weakseg.engine.intensity import apply_intensity, sample_intensity
-from napari_weakseg.engine.losses import decode
-from napari_weakseg.engine.mixing import cut_windows, mixed
-from napari_weakseg.engine.networks import Head, UNet, with_classes
-from napari_weakseg.engine.objective import Given, Mix, objective
+from napari_weakseg.engine.learner import Learner, heads_of
+from napari_weakseg.engine.networks import UNet
 from napari_weakseg.engine.peers import Peers
 from napari_weakseg.engine.predict import Tiles, predict_tiles
 from napari_weakseg.engine.protocol import ClaimTrust, Report, Tile
 from napari_weakseg.engine.queries import Query, Suggestion, suggest
 from napari_weakseg.engine.readiness import missing_marks, nothing_left
-from napari_weakseg.engine.sampling import Batch, Sampler
+from napari_weakseg.engine.sampling import Sampler
 from napari_weakseg.engine.sizes import Sizes
 from napari_weakseg.engine.store import BlockStore
 from napari_weakseg.engine.suggesting import candidates
-from napari_weakseg.engine.teacher import (
-    ClassThresholds,
-    PseudoLabel,
-    Teacher,
-    ramp,
-    teacher_target,
-)
 from napari_weakseg.engine.trust_learning import TrustLearner
-from napari_weakseg.engine.voice import LATELY, Voice
+from napari_weakseg.engine.voice import LATELY
 
 __all__ = ["Trainer"]
 
 _FIRST_BLOCKS, _FIRST_VALUES = 150, 16_000_000  # read before the first step at most; the rest while training
 _READ_PIXELS = 300_000  # between two steps, of small blocks
-_WARM_UP = 20  # steps until the full step size
-_HALVED_AT = 200  # step at which the step size has halved
-_LEAST_STEP = 0.1
 _QUALITY_EVERY = 50  # steps
 _JUDGES = 4  # blocks that held-out quality is taken from
 _SMALLEST_PATCH = 32
-_YOUNG = 10  # the teacher averages over one in so many of all steps until its full span
-_RAMP = 200  # steps until pseudo-labels count fully
-
-
-def step_size(step: int) -> float:
-    """Share of the full step size: a short warm-up, then falling slowly, for nobody knows when training will end."""
-    return min(1.0, (step + 1) / _WARM_UP) * max(_LEAST_STEP, 1 / (1 + step / _HALVED_AT))
 
 
 class Trainer:
@@ -99,16 +75,13 @@ class Trainer:
         self._device = devices.pick(device) if peers is None else peers.device
         self._sizes = Sizes(self._device, project.ndim, config)
         self._classes = project.classes
-        own = 0 if peers is None else peers.rank  # each process draws patches and views of its own
-        self._rng = np.random.default_rng([seed, own] if own else seed)
-        self._random = torch.Generator().manual_seed(seed + 7919 * own)
+        self._own = 0 if peers is None else peers.rank  # each process draws patches and views of its own
+        self._rng = np.random.default_rng([seed, self._own] if self._own else seed)
         self._store = BlockStore(project, self._rng)
         devices.keep_memory(self._device)
-        self._student: UNet | None = None
-        self._terms: dict[str, Tensor] = {}
+        self._learner: Learner | None = None
         self._quality: tuple[float | None, int] = (None, 0)
         self._judged = -_QUALITY_EVERY
-        self._voice = Voice()
         self._early = EarlyForest(self._store, self._rng, seed=seed, wanted=config.forest)
         self._grower = Grower(project, config, self._store, self._rng)
         self._trust = TrustLearner(config)
@@ -132,12 +105,11 @@ class Trainer:
         if (problem := missing_marks(self._store.blocks, self._classes)) is not None:
             raise problem
         self._store.settle()
-        student = self._network()
+        learner = self.learner
         if not self.steps:
             self._choose_factors()
             sample = [torch.from_numpy(block.pixels).to(self._device) for block in self._store.blocks[:8]]
-            student.standardise(sample)
-            self._teacher.network.load_state_dict(student.state_dict())
+            learner.standardise(sample)
         self._sampler = self._fitting_sampler()
         if self._early.counts(self.steps):
             yield "A first look at the pixels"
@@ -150,7 +122,7 @@ class Trainer:
 
     def annotations_changed(self, image: str) -> None:
         """Take in the marks of an image anew."""
-        if self._student is None:
+        if self._learner is None:
             return
         self._take_classes()
         changed = self._store.changed(image)
@@ -165,22 +137,17 @@ class Trainer:
     def _take_classes(self) -> None:
         """Go on with the classes that the project has now."""
         before, self._classes = len(self._classes), self._project.classes
-        if self._student is None or len(self._classes) == before:
+        if self._learner is None or len(self._classes) == before:
             return
-        teacher, updates = self._teacher.network, self._teacher.updates
-        assert isinstance(teacher, UNet)
-        self._student = with_classes(self._student, len(self._classes))
-        self._equip(self._student)
-        self._teacher.network = with_classes(teacher, len(self._classes)).eval().requires_grad_(False)
-        self._teacher.updates = updates
-        self._speak()
+        self._learner.take_classes(len(self._classes))
         self._store.classes_changed()
         self._early.begin(self._project.ndim, self._channels, len(self._classes))
         self._early.learn(self.steps)
 
-    def _network(self) -> UNet:
-        """Build the network once the number of channels is known."""
-        if self._student is None:
+    @property
+    def learner(self) -> Learner:
+        """The network and what teaches it, built once the number of channels is known."""
+        if self._learner is None:
             torch.manual_seed(self._seed)
             student = UNet(
                 self._project.ndim,
@@ -189,24 +156,17 @@ class Trainer:
                 width=self._sizes.width,
                 heads=heads_of(self._config),
             ).to(self._device)
-            self._equip(student)
-            self._student = student
+            self._learner = Learner(
+                student,
+                len(self._classes),
+                self._config,
+                trust=self._trust,
+                factors=self._sizes.factors,
+                seed=self._seed + 7919 * self._own,
+                peers=self._peers,
+            )
             self._early.begin(self._project.ndim, self._channels, len(self._classes))
-        return self._student
-
-    def _equip(self, student: UNet) -> None:
-        """Make teacher and optimiser anew."""
-        self._teacher = Teacher(student, decay=self._config.ema)
-        self._sure = ClassThresholds(len(self._classes), tau=self._config.confidence)
-        self._shares = ClassShares(len(self._classes), strength=self._config.prior_correction)
-        self._optimizer = AdamW(student.parameters(), weight_decay=1e-4)
-        self._speak()
-
-    def _speak(self) -> None:
-        network = self._teacher.network
-        assert isinstance(network, UNet)
-        self._voice.speak_for(network, self._device, self._sizes.factors)
-        self._voice.class_weights = self._shares.weights
+        return self._learner
 
     @property
     def _channels(self) -> int:
@@ -217,14 +177,13 @@ class Trainer:
         blocks = self._store.blocks
         image = self._project.images.get(blocks[0].place.image) if blocks else None
         if image is not None and self._sizes.look_at(blocks, spacing=image.spacing, trained=self.steps > 0):
-            self._voice.seen.clear()
-            self._speak()
+            self.learner.see_as(self._sizes.factors)
             self._sampler = self._fitting_sampler()
 
     def _fitting_sampler(self) -> Sampler:
         config, sizes = self._config, self._sizes
         teaches = config.consistency_weight > 0 or config.second != "off"
-        patch = sizes.patch(self._store.blocks, self._network().multiple)
+        patch = sizes.patch(self._store.blocks, self.learner.student.multiple)
         return Sampler(patch, sizes.batch, self._rng, unmarked=teaches, tagged=config.learns_from_tags)
 
     # -- learning --------------------------------------------------------------------------------------------
@@ -234,102 +193,28 @@ class Trainer:
         if self._peers is not None and self._peers.leads and self._peers.call():
             self.agree()
         self._take_classes()
-        student = self._network()
+        learner = self.learner
         self._read_on()
         if not any(block.marked_at for block in self._store.blocks):
             raise nothing_left()
         self._grower.step(self.steps, self._says_lately)
-        if self._shares.look(self.steps, self._store.blocks, lambda x: self._says_lately(x)[0], self._rng):
-            self._voice.class_weights = self._shares.weights
+        learner.look_around(self.steps, self._store.blocks, self._rng)
         self._early.judge(self.steps, self._says_evenly)
         batch = downsampled(self._sampler.draw(self._store.blocks), self._sizes.factors, self._rng)
-        student.train()
-        with devices.autocast(self._device, self._project.ndim):
-            loss = self._loss(student, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        for weights in student.parameters():  # one bad number must not spoil the network for good
-            if weights.grad is not None:
-                weights.grad.nan_to_num_(0.0, 0.0, 0.0)
-        if self._peers is not None:
-            self._peers.average(student.parameters())
-        nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        self._optimizer.step(self._config.learning_rate * step_size(self.steps))
-        self._teacher.decay = min(self._config.ema, 1 - _YOUNG / (_YOUNG + self.steps))
-        self._teacher.update(student)
+        learner.step(batch, self.steps, self._store.blocks)
         self.steps += 1
 
     def agree(self) -> None:
         """Take over weights, optimiser and scale of the process that leads, or give them."""
         assert self._peers is not None
-        student = self._network()
-        self.steps, self._teacher.updates, *factors = self._peers.share_numbers(
-            [self.steps, self._teacher.updates, *self._sizes.factors]
+        learner = self.learner
+        self.steps, learner.teacher.updates, *factors = self._peers.share_numbers(
+            [self.steps, learner.teacher.updates, *self._sizes.factors]
         )
         self._sizes.factors = tuple(factors)
         self._sampler = self._fitting_sampler()
-        networks = (*student.state_dict().values(), *self._teacher.network.state_dict().values())
-        self._peers.share([*networks, *self._optimizer.save().values()])
-        self._speak()
-
-    def _loss(self, student: UNet, batch: Batch) -> Tensor:
-        config = self._config
-        image, given = self._given(batch)
-        self._voice.seen.append(image)
-        out = student(self._strong(image))
-        teacher = self._pseudo_label(image, given.allowed) if config.consistency_weight else None
-        mix = self._mix(student, image) if config.second != "off" and config.second_weight else None
-        terms = objective(config, out, given, teacher=teacher, mix=mix)
-        self._shares.learn(config, given)
-        self._trust.learn(self.steps, out, given, sum(block.exact for block in self._store.blocks))
-        self._terms = {name: value.detach() for name, value in terms.items()}
-        return torch.stack(list(terms.values())).sum()
-
-    def _given(self, batch: Batch) -> tuple[Tensor, Given]:
-        """Augment a batch on the device."""
-        image = batch.image.to(self._device, non_blocking=True)
-        fields = {name: x.to(self._device, non_blocking=True) for name, x in batch.fields.items()}
-        geometry = sample_geometry(
-            len(image),
-            image.shape[2:],
-            orientation=self._config.orientation,
-            generator=self._random,
-        )
-        shape = image.shape[2:]
-        image, fields = apply_geometry(
-            image,
-            fields,
-            geometry,
-            outside={"allowed": -2, "interface": 255, "approximation": 255},  # -2: every bit but the lowest
-        )
-        return image, Given(
-            decode(fields["allowed"], len(self._classes)),
-            fields,
-            batch.tags.to(self._device),
-            batch.annotated.to(self._device),
-            _moved_boxes(batch, geometry, shape).to(self._device),
-            batch.exact,
-            batch.unmarked,
-            bool(batch.boxes) or bool((batch.tags > 0).any()),
-            self._trust.of_pixels(fields["rough_id"]) if "rough_id" in fields else None,
-        )
-
-    def _strong(self, image: Tensor) -> Tensor:
-        drawn = sample_intensity(len(image), image.shape[1], generator=self._random, strength=self._config.intensity)
-        return apply_intensity(image, drawn)
-
-    def _pseudo_label(self, image: Tensor, allowed: Tensor) -> PseudoLabel:
-        """Ask the averaged network about the patches; its answer is restricted to what is possible."""
-        network = self._voice.network(self.steps, slack=LATELY)
-        with torch.no_grad():
-            said = network(image).logits.float().softmax(1)
-        self._sure.update(said)
-        needed = self._sure.thresholds if self._config.class_confidence else self._config.confidence
-        strength = self._config.consistency_weight * ramp(self.steps, _RAMP)
-        return PseudoLabel(*teacher_target(said, allowed, min_confidence=needed), strength)
-
-    def _mix(self, student: UNet, image: Tensor) -> Mix:
-        windows = cut_windows(len(image), image.shape[2:], generator=self._random).to(self._device)
-        return Mix(student(self._strong(mixed(image, windows))), windows)
+        learner.see_as(self._sizes.factors)
+        learner.share()
 
     def _read_on(self) -> None:
         """Read a large block or several small ones."""
@@ -348,10 +233,10 @@ class Trainer:
 
     def _says_lately(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Probabilities and interfaces, good enough for growth and cheap: with statistics a few steps old."""
-        return self._voice.says(pixels, self.steps, slack=LATELY)
+        return self.learner.voice.says(pixels, self.steps, slack=LATELY)
 
     def _says_evenly(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._shares.even(self._says_lately(pixels)[0])
+        return self.learner.shares.even(self._says_lately(pixels)[0])
 
     def probabilities(self, pixels: NDArray[np.float32], *, live: bool = False) -> NDArray[np.float32]:
         """Predict an array that fits into memory.
@@ -368,9 +253,9 @@ class Trainer:
         float32 array, (K, *S)
         """
         if live:
-            said, _ = self._voice.says(pixels, self.steps)
+            said, _ = self.learner.voice.says(pixels, self.steps)
         else:
-            said = self._voice.says_twice(pixels, self.steps, self._config.orientation)
+            said = self.learner.voice.says_twice(pixels, self.steps, self._config.orientation)
         return self._early.joined(self.steps, pixels, said)
 
     def predict(
@@ -385,7 +270,6 @@ class Trainer:
     ) -> Iterator[Tile]:
         """Predict a frame tile by tile; regions are along the spatial axes."""
         source = self._project.images[image]
-        self._network()
         place = source.frame_region(frame)
         ndim = self._project.ndim
 
@@ -401,14 +285,12 @@ class Trainer:
 
     def _tiles_of(self, image: str) -> Tiles:
         shape = self._project.images[image].label_shape[-self._project.ndim :]
-        return Tiles(shape, self._sizes.tile_px, self._sizes.halo_px(self._network().halo_px))
+        return Tiles(shape, self._sizes.tile_px, self._sizes.halo_px(self.learner.student.halo_px))
 
     @property
     def fingerprint(self) -> str:
         """What a prediction depends on beside the image: weights, what the forest learned from, sizes of tiles."""
-        self._network()
-        network = self._voice.network(self.steps).state_dict()
-        tensors = {**network, **self._shares.save(), **self._early.save(self.steps)}
+        tensors = {**self.learner.speaking(self.steps), **self._early.save(self.steps)}
         found = hashlib.sha256()
         for name, tensor in sorted(tensors.items()):
             found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -444,7 +326,6 @@ class Trainer:
 
     def suggest(self, n: int, *, query: Query = "mixture") -> Generator[str, None, list[Suggestion]]:
         """Choose what to annotate next, image by image; nothing has to be prepared."""
-        self._network()
         found = []
         looked_at = candidates(
             self._project,
@@ -460,7 +341,7 @@ class Trainer:
         return suggest(found, n, query=query, rng=rng)
 
     def _says_from_all_sides(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return self._voice.says_from_all_sides(pixels, self.steps, self._config.orientation)
+        return self.learner.voice.says_from_all_sides(pixels, self.steps, self._config.orientation)
 
     def claims(self) -> list[ClaimTrust]:
         """Tell how far each object of a rough mask is trusted, the least trusted first."""
@@ -476,7 +357,8 @@ class Trainer:
             side = 256 if self._project.ndim == 2 else 48
             glance = functools.partial(self.probabilities, live=True)
             self._quality = quality(judges, glance, len(self._classes), window_px=side)
-        terms = {name: float(value) for name, value in self._terms.items()}
+        learned = {} if self._learner is None else self._learner.terms
+        terms = {name: float(value) for name, value in learned.items()}
         return Report(
             step=self.steps,
             loss=sum(terms.values()),
@@ -501,7 +383,8 @@ class Trainer:
                 "There is not enough memory for training on several devices.",
                 "Start it again with smaller batches or patches (batch, patch_px in the settings of the project).",
             )
-        smaller = self._sizes.shrink(2 * self._student.multiple if self._student is not None else _SMALLEST_PATCH)
+        learner = self._learner
+        smaller = self._sizes.shrink(_SMALLEST_PATCH if learner is None else 2 * learner.student.multiple)
         if smaller:
             said = f"Memory was short: going on with {smaller}."
         elif self._device.type != "cpu":
@@ -512,19 +395,19 @@ class Trainer:
                 "There is not enough memory to train.",
                 "Close other programs, or work on smaller images.",
             )
-        seen = self._voice.seen
-        for _ in range(len(seen)):
-            seen.append(seen.popleft()[: self._sizes.batch].clone())
-        if self._store.blocks and self._student is not None:
-            self._sampler = self._fitting_sampler()
+        if self._learner is not None:
+            seen = self._learner.voice.seen
+            for _ in range(len(seen)):
+                seen.append(seen.popleft()[: self._sizes.batch].clone())
+            if self._store.blocks:
+                self._sampler = self._fitting_sampler()
         return said
 
     def _to_processor(self) -> None:
-        saved = None if self._student is None else self._state()
+        saved = None if self._learner is None else self._state()
         self._device = torch.device("cpu")
         self._sizes.move(self._device)
-        self._student = None
-        self._voice.seen.clear()
+        self._learner = None
         if saved is not None:
             self._restore({k: v.cpu() for k, v in saved[0].items()}, saved[1])
 
@@ -536,8 +419,7 @@ class Trainer:
         A trainer of the same project and device that is prepared and then loads this goes on as this one would, to
         the last bit if every block had been read when this was saved, and was read again by `prepare`.
         """
-        self._network()
-        self._voice.network(self.steps)
+        self.learner.voice.network(self.steps)
         write_state(folder, *self._state())
 
     def load(self, folder: Path) -> None:
@@ -557,20 +439,13 @@ class Trainer:
             raise unreadable(folder, error) from error
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        student = self._network()
-        tensors = {f"student.{k}": v for k, v in student.state_dict().items()}
-        tensors |= {f"teacher.{k}": v for k, v in self._teacher.network.state_dict().items()}
-        tensors |= self._optimizer.save()
-        tensors["random"] = self._random.get_state()
-        tensors["sure"] = self._sure.means
-        tensors |= {f"seen.{i}": image for i, image in enumerate(self._voice.seen)}
-        tensors |= self._early.save(self.steps)
-        tensors |= self._shares.save()
+        learner = self.learner
+        tensors = {**learner.save(), **self._early.save(self.steps)}
         blocks, records = self._store.save()
         tensors |= blocks
         state = {
             "steps": self.steps,
-            "updates": self._teacher.updates,
+            "updates": learner.teacher.updates,
             "growth": self._grower.save(),
             "width": self._sizes.width,
             "downsample": list(self._sizes.factors),
@@ -585,33 +460,25 @@ class Trainer:
 
     def _restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         if int(state["width"]) != self._sizes.width:  # made on a device with another plan
-            self._sizes.width, self._student = int(state["width"]), None
-        student = self._network()
+            self._sizes.width, self._learner = int(state["width"]), None
+        learner = self.learner
         self._sizes.factors = tuple(state.get("downsample", self._sizes.factors))
-        self._speak()
+        learner.see_as(self._sizes.factors)
         if self._store.blocks:
             self._sampler = self._fitting_sampler()
-        same_heads = set(state["heads"]) == heads_of(self._config)  # else what both have is kept
-        for prefix, network in (("student.", student), ("teacher.", self._teacher.network)):
-            weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            network.load_state_dict(weights, strict=same_heads)
-        if same_heads:
-            self._optimizer.restore(tensors)
-        self._random.set_state(tensors["random"])
-        self._sure.means = tensors["sure"].to(self._device)
-        self._shares.restore(tensors)
-        self._voice.class_weights = self._shares.weights
+        self.steps = int(state["steps"])
+        learner.restore(
+            tensors,
+            step=self.steps,
+            updates=int(state["updates"]),
+            same_heads=set(state["heads"]) == heads_of(self._config),  # else what both have is kept
+        )
         self._rng.bit_generator.state = state["rng"]
-        self._teacher.updates = int(state["updates"])
         self._least_px = int(state.get("least_px", 0))
         self._early.restore(tensors, state.get("forest_share"))
         self._grower.restore(state["growth"])
         self._store.restore(tensors, state["blocks"])
         self._trust.restore(state["trust"], self._store.blocks, self._device)
-        seen = sum(name.startswith("seen.") for name in tensors)
-        self._voice.seen.clear()
-        self._voice.seen.extend(tensors[f"seen.{i}"].to(self._device) for i in range(seen))
-        self._voice.settled_at = self.steps = int(state["steps"])
         self._judged = self.steps - _QUALITY_EVERY
         if self._peers is not None:
             self._peers.disagree()
@@ -619,27 +486,5 @@ class Trainer:
     def close(self) -> None:
         """Give the memory back."""
         self._store.blocks.clear()
-        self._student = None
-        if hasattr(self, "_teacher"):
-            del self._teacher, self._optimizer
+        self._learner = None
         devices.free(self._device)
-
-
-def heads_of(config: TrainConfig) -> set[Head]:
-    """Heads beside the usual ones that the terms of a configuration need."""
-    heads: set[Head] = set()
-    if config.multiscale_weight:
-        heads.add("levels")
-    if config.tag_weight:
-        heads.add("tags")
-    if config.second != "off":
-        heads.add(config.second)
-    return heads
-
-
-def _moved_boxes(batch: Batch, geometry: Geometry, shape: Sequence[int]) -> Boxes:
-    """Turn the boxes with their patches; none where the patches were resampled, for no box is upright then."""
-    boxes = []
-    for i, class_id, start, stop in batch.boxes if geometry.affine is None else ():
-        boxes.append((i, class_id, *geometry.views[i].box(start, stop, shape)))
-    return Boxes.of(boxes, len(shape))
