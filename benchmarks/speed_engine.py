@@ -91,11 +91,16 @@ def _steps(shape: tuple[int, ...], colour: bool, config: TrainConfig, seconds: f
 
 
 def prediction(seconds: float, device: str) -> Found:
-    """Megapixels predicted in a second, with the early forest and by the network alone."""
+    """Megapixels predicted in a second: as asked for, at a glance, and at a glance with the early forest."""
     from napari_weakseg.engine.trainer import Trainer
 
     found: Found = {"size": f"{_PREDICTED_PX}² × 1 channel"}
-    for name, config in (("network and early forest", TrainConfig()), ("network", TrainConfig(forest=False))):
+    ways = (
+        ("as asked for", TrainConfig(forest=False), False),
+        ("live", TrainConfig(forest=False), True),
+        ("live, with the early forest", TrainConfig(), True),
+    )
+    for name, config, live in ways:
         with tempfile.TemporaryDirectory() as folder, project_of(Path(folder), (_PREDICTED_PX,) * 2) as project:
             trainer = Trainer(project, config, device=device)
             for _ in trainer.prepare():
@@ -106,7 +111,7 @@ def prediction(seconds: float, device: str) -> Found:
             began_s = time.perf_counter()
             while len(speeds) < 4 or time.perf_counter() - began_s < seconds:
                 at = time.perf_counter()
-                for _ in trainer.predict("scene", ()):
+                for _ in trainer.predict("scene", (), live=live):
                     pass
                 speeds.append(_PREDICTED_PX**2 / 1e6 / (time.perf_counter() - at))
             trainer.close()
