@@ -65,13 +65,22 @@ def alone(store_alone: Path) -> np.ndarray:
 
 
 def test_two_workers_are_one_process(cluster: LocalCluster, trained: Path, store_alone: Path, tmp_path: Path) -> None:
-    shares: list[float] = []
+    told: dict[str, list[float]] = {}
     settings = {"objects": True, "device": "cpu", "threads": 1}
     with Project.open(trained) as project, Client(cluster) as client:
-        path = predict_on(client, project, "large", tmp_path / "out", on_progress=shares.append, **settings)
+        path = predict_on(
+            client,
+            project,
+            "large",
+            tmp_path / "out",
+            on_progress=lambda doing, share: told.setdefault(doing, []).append(share),
+            **settings,
+        )
     assert set(np.unique(stored(store_alone))) == {1, 2}
-    assert shares == sorted(shares)
-    assert shares[-1] == 1
+    assert list(told) == ["Predicting “large”", "Telling the objects of “large” apart"]
+    for shares in told.values():
+        assert shares == sorted(shares)
+        assert shares[-1] == 1
     assert len((path / TABLE).read_text().splitlines()) > 100
     for name in ("", "certainty", "labels/objects"):
         np.testing.assert_array_equal(stored(path / name), stored(store_alone / name))

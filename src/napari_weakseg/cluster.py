@@ -5,7 +5,6 @@ Workers need the folder of the project and the image files under the same paths,
 
 import functools
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -97,7 +96,7 @@ def predict_on(
     min_px: int | None = None,
     device: str = "auto",
     threads: int | None = None,
-    on_progress: Callable[[float], None] = lambda share: None,
+    on_progress: Callable[[str, float], None] = lambda doing, share: None,
 ) -> Path:
     """Predict all frames of an image into an OME-Zarr folder, as `Session.predict_to`, on the workers of a cluster.
 
@@ -122,7 +121,7 @@ def predict_on(
     threads : int, optional
         That the network uses on each worker.
     on_progress : callable
-        Takes the share that is there, 0 to 1.
+        Takes what is being done, in words, and the share of it that is done, 0 to 1.
 
     Returns
     -------
@@ -158,9 +157,9 @@ def predict_on(
     for frame, tiles in _as_they_come(tasks, _AHEAD * workers):
         for start, labels, certainty in tiles:
             store.write(frame, start, labels, certainty)
-        on_progress(store.share)
-    if objects:
-        deque(find_stored_objects(project, image, store, least_px, split=split, min_px=min_px), maxlen=0)
+        on_progress(f"Predicting “{name}”", store.share)
+    for share in find_stored_objects(project, image, store, least_px, split=split, min_px=min_px) if objects else ():
+        on_progress(f"Telling the objects of “{name}” apart", share)
     return store.path
 
 

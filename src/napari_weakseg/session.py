@@ -340,6 +340,53 @@ class Session:
         self._ask(Store(next(self._ids), name, tuple(image.frames()), opened, then))
         return folder
 
+    def save_results(
+        self,
+        name: str,
+        folder: Path | str,
+        *,
+        objects: bool = False,
+        split: float | None = None,
+        min_px: int | None = None,
+    ) -> list[Path]:
+        """Predict all frames of an image and write files that other programs read.
+
+        ``NAME_classes.tif`` holds class ids with the background as 0; with `objects`, ``NAME_objects.tif`` and
+        ``NAME_objects.csv`` hold ids and a table. Of a large image it is ``NAME.ome.zarr``, as by :meth:`predict_to`.
+
+        Parameters
+        ----------
+        name : str
+        folder : path
+        objects, split, min_px
+            As of :meth:`predict_to`.
+
+        Returns
+        -------
+        list of Path
+            What was written, the classes first.
+
+        Raises
+        ------
+        TrainingError
+            Nothing has been learned yet, the disk refuses, a file would be written over the image, or it was stopped.
+        ProjectError
+            No image of that name.
+        """
+        answer = self._ask(self._results(name, Path(folder), objects=objects, split=split, min_px=min_px))
+        assert isinstance(answer, Stored)
+        return list(answer.files)
+
+    def _results(self, name: str, folder: Path, *, objects: bool, split: float | None, min_px: int | None) -> Store:
+        """Ask for the files of an image."""
+        from napari_weakseg.engine.exporting import Results
+
+        image = self.project.image(name)
+        results = Results(self.project, image, folder, objects=objects)
+        opened = functools.partial(PredictionStore, results.store, image, self.project.ndim)
+        then = functools.partial(results.write, split=split, min_px=min_px)
+        return Store(next(self._ids), name, tuple(image.frames()), opened, then, tuple(results.files))
+
     def find_objects(
         self,
         name: str,
@@ -444,24 +491,16 @@ class Session:
         split: float | None = None,
         min_px: int | None = None,
     ) -> int:
-        """Predict in the background and write files that other programs read: `stored` or `refused` brings the end.
-
-        ``NAME_classes.tif`` holds class ids with the background as 0; with `objects`, ``NAME_objects.tif`` and
-        ``NAME_objects.csv`` hold ids and a table. Of a large image it is ``NAME.ome.zarr``, as :meth:`predict_to`.
+        """As :meth:`save_results`, in the background: `stored` or `refused` brings the end.
 
         Returns
         -------
         int
             The request id that `stored` or `refused` carries.
         """
-        from napari_weakseg.engine.exporting import Results
-
-        image, request_id = self.project.image(name), next(self._ids)
-        results = Results(self.project, image, Path(folder), objects=objects)
-        opened = functools.partial(PredictionStore, results.store, image, self.project.ndim)
-        then = functools.partial(results.write, split=split, min_px=min_px)
-        self._runner.send(Store(request_id, name, tuple(image.frames()), opened, then, tuple(results.files)))
-        return request_id
+        request = self._results(name, folder, objects=objects, split=split, min_px=min_px)
+        self._runner.send(request)
+        return request.request_id
 
     def request_suggestions(self, n: int = 5, *, query: "Query" = "mixture") -> int:
         """Ask in the background what to annotate next: `suggested` or `refused` brings the answer."""

@@ -157,7 +157,7 @@ def test_the_command_writes_zarr_and_says_what_is_in_the_way(tmp_path: Path) -> 
     ask = ["predict", str(tmp_path / "s.weakseg"), "--zarr", "--out", str(tmp_path / "out"), "--device", "cpu"]
     result = CliRunner().invoke(app, [*ask, "--json"])
     assert result.exit_code == 0, result.output
-    assert stored(Path(json.loads(result.stdout)["a"])).all()
+    assert stored(Path(json.loads(result.stdout)["a"][0])).all()
     (tmp_path / "out" / "a.ome.zarr" / "weakseg.json").write_text('{"image": "another"}')
     result = CliRunner().invoke(app, ask)
     assert result.exit_code == 1

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ from numpy.typing import NDArray
 
 from napari_weakseg.core.errors import AnnotationError, ImageError, ProjectError
 from napari_weakseg.core.images import ImageSource
-from napari_weakseg.core.label_files import without_background, write_image
+from napari_weakseg.core.label_files import write_image
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
-from napari_weakseg.core.tables import object_table, write_table
 from napari_weakseg.session import Session
 
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".npy", ".zarr"})
@@ -101,30 +99,11 @@ def as_classes(
     return np.where(labels == 0, zero, labels)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Whether objects are wanted, and how they are told apart; see `Session.predict`."""
-
-    objects: bool
-    split: float | None
-    min_px: int | None
-
-
-def predict_to_file(session: Session, name: str, path: Path, wanted: Wanted, *, probabilities: bool) -> None:
-    """Predict an image and write its label image, and its probabilities and the ids of its objects where wanted."""
+def write_probabilities(session: Session, name: str, folder: Path) -> Path:
+    """Predict an image and write the probabilities of its classes, one channel each."""
     image = session.project.images[name]
-    if wanted.objects:
-        ids, of_class = session.find_objects(name, split=wanted.split, min_px=wanted.min_px)
-        write_image(path.with_name(f"{path.stem}_objects.tif"), ids, image.label_axes, image)
-        names, sizes = session.project.classes.names, image.source.pixel_size or {}
-        rows = object_table(ids, of_class, names, axes=image.label_axes, pixel_size=sizes)
-        write_table(path.with_name(f"{path.stem}_objects.csv"), rows)
-    if not probabilities:
-        write_image(path, without_background(np.asarray(session.predict(name), int)), image.label_axes, image)
-        return
     shares = session.predict(name, probabilities=True)
-    write_image(path, without_background(shares.argmax(0) + 1), image.label_axes, image)
-    write_image(path.with_name(f"{path.stem}_probabilities.tif"), shares, f"C{image.label_axes}", image)
+    return write_image(folder / f"{name}_probabilities.tif", shares, f"C{image.label_axes}", image)
 
 
 def prediction_jobs(project: Project, images: list[str] | None) -> list[str | Path]:

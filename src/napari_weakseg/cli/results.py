@@ -6,20 +6,19 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 from rich.progress import Progress, TaskID
 
 from napari_weakseg.cli.files import (
-    Wanted,
     as_classes,
     image_files,
     member,
-    predict_to_file,
     prediction_jobs,
     read_labels,
+    write_probabilities,
 )
 from napari_weakseg.cli.shell import (
     AsClass,
@@ -56,7 +55,6 @@ class What(StrEnum):
     """What can be exported."""
 
     ANNOTATION = "annotation"
-    PREDICTION = "prediction"
     GROWN = "grown"
 
 
@@ -90,7 +88,10 @@ def predict(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Predict images and write label images (TIFF, class ids, background 0).
+    """Predict images and write label images: NAME_classes.tif, class ids with the background as 0.
+
+    With --objects also NAME_objects.tif, their numbers, and NAME_objects.csv, a table. A very large image becomes
+    NAME.ome.zarr.
 
     With --zarr the background keeps its number 1, and 0 is what is not predicted yet: the same command goes on where it
     was stopped, as long as nothing new was learned. How sure it is lies in certainty/, the objects in labels/objects/
@@ -105,8 +106,8 @@ def predict(
         raise typer.BadParameter("--split and --min-px are about objects; give --objects too.")
     if scheduler is not None and not zarr:
         raise typer.BadParameter("--scheduler writes OME-Zarr only; give --zarr too.")
-    written: dict[str, str] = {}
-    wanted = Wanted(objects, split, min_px)
+    written: dict[str, list[str]] = {}
+    wanted: dict[str, Any] = {"objects": objects, "split": split, "min_px": min_px}
     with (
         Project.open(project) as opened,
         Session(opened, device=device) as session,
@@ -119,17 +120,19 @@ def predict(
         follow(session, bar, task)
         for job in jobs:
             with member(opened, job) as name:
-                path = folder / f"{name}.{'ome.zarr' if zarr else 'tif'}"
+                store = folder / f"{name}.ome.zarr"
                 if predict_there is not None:
-                    tell_share = functools.partial(_tell_share, bar, task, name)
-                    predict_there(opened, name, path, **asdict(wanted), device=device, on_progress=tell_share)
+                    tell_share = functools.partial(_tell_share, bar, task)
+                    files = [predict_there(opened, name, store, **wanted, device=device, on_progress=tell_share)]
                 elif zarr:
-                    session.predict_to(name, path, **asdict(wanted))
+                    files = [session.predict_to(name, store, **wanted)]
                 else:
-                    predict_to_file(session, name, path, wanted, probabilities=probabilities)
-                written[name] = str(path)
+                    files = session.save_results(name, folder, **wanted)
+                if probabilities:
+                    files.append(write_probabilities(session, name, folder))
+                written[name] = [str(file) for file in files]
             bar.advance(task)
-    tell(written, as_json, "\n".join(written.values()))
+    tell(written, as_json, "\n".join(file for files in written.values() for file in files))
 
 
 @app.command()
@@ -209,19 +212,17 @@ def export(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Write label images (TIFF) of every image.
+    """Write the annotation of every image, or where its blobs have grown to, as label images (TIFF).
 
-    Predictions and grown blobs have 0 for the background. Annotation keeps its numbers: 0 is not annotated.
+    Annotation keeps its numbers: 0 is not annotated. Grown blobs have 0 for the background. Predictions: predict.
     """
     written: dict[str, str] = {}
     with Project.open(project) as opened, Session(opened, device=device) as session:
         for name, image in opened.images.items():
             if what is What.ANNOTATION:
                 labels = np.asarray(image.annotations.labels[...], np.uint8)
-            elif what is What.GROWN:
-                labels = without_background(session.grown(name))
             else:
-                labels = without_background(np.asarray(session.predict(name), int))
+                labels = without_background(session.grown(name))
             written[name] = str(write_image(out / f"{name}.tif", labels, image.label_axes, image))
     tell(written, as_json, "\n".join(written.values()))
 
@@ -242,5 +243,5 @@ def _cluster(scheduler: str | None) -> Iterator[Callable[..., Path] | None]:
         yield functools.partial(predict_on, client)
 
 
-def _tell_share(bar: Progress, task: TaskID, name: str, share: float) -> None:
-    bar.update(task, description=f"Predicting “{name}”: {100 * share:.0f} %")
+def _tell_share(bar: Progress, task: TaskID, doing: str, share: float) -> None:
+    bar.update(task, description=f"{doing}: {100 * share:.0f} %")
