@@ -61,6 +61,12 @@ class ForestBaseline:
         """Predict class ids: float32 (C, Y, X) → uint8 (Y, X)."""
         return np.asarray(self._forest.predict(self._rows(pixels)), np.uint8).reshape(pixels.shape[1:])
 
+    def probabilities(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Predict how probable classes are: float32 (C, Y, X) → (K, Y, X), K the largest class id that was marked."""
+        said = np.zeros((int(self._forest.classes_.max()), pixels[0].size), np.float32)
+        said[self._forest.classes_ - 1] = self._forest.predict_proba(self._rows(pixels)).T
+        return said.reshape(-1, *pixels.shape[1:])
+
     def _rows(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         low, high = SCALES_PX
         found = [multiscale_basic_features(channel, sigma_min=low, sigma_max=high) for channel in pixels]

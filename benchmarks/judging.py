@@ -23,17 +23,21 @@ def dice(found: NDArray[np.uint8], truth: NDArray[np.uint8], n_classes: int) -> 
 
 
 def judge(predict: Predict, judges: Sequence[Judge], n_classes: int) -> dict[str, Any]:
-    """Predict the test images and sum up.
+    """Predict the test images and sum up; images whose truth is background only are left out."""
+    shown = [item for item in judges if (item.truth > 1).any()]
+    return summed([predict(item.pixels) for item in shown], shown, n_classes)
 
-    An image counts with the mean over its classes; images whose truth is background only are left out.
+
+def summed(found: Sequence[NDArray[np.uint8]], judges: Sequence[Judge], n_classes: int) -> dict[str, Any]:
+    """Compare predictions with the truth; an image counts with the mean over its classes.
 
     Returns
     -------
     dict
-        ``median``, ``mean`` and ``p10`` over the images, ``dice`` of each image, ``classes``: mean of each class.
+        ``median``, ``mean`` and ``p10`` of the Dice over the images, ``dice`` of each image, ``classes``: mean of each
+        class; ``miou``: median over the images of the mean intersection over union.
     """
-    rows = [dice(predict(item.pixels), item.truth, n_classes) for item in judges if (item.truth > 1).any()]
-    table = np.stack(rows)
+    table = np.stack([dice(labels, item.truth, n_classes) for labels, item in zip(found, judges, strict=True)])
     per_image = np.nanmean(table, axis=1)
     seen = ~np.isnan(table)
     per_class = np.where(seen, table, 0).sum(0) / np.maximum(1, seen.sum(0))
@@ -41,6 +45,7 @@ def judge(predict: Predict, judges: Sequence[Judge], n_classes: int) -> dict[str
         "median": round(float(np.median(per_image)), 4),
         "mean": round(float(per_image.mean()), 4),
         "p10": round(float(np.percentile(per_image, 10)), 4),
+        "miou": round(float(np.median(np.nanmean(table / (2 - table), axis=1))), 4),
         "classes": [round(float(value), 4) for value in per_class],
         "dice": [round(float(value), 3) for value in per_image],
     }

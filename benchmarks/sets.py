@@ -60,10 +60,11 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judge:
-    """A test image, or a piece of one: normalised float32 (C, Y, X) and uint8 class ids (Y, X)."""
+    """A test image, or a piece of one: normalised float32 (C, Y, X), uint8 class ids and int32 object ids (Y, X)."""
 
     pixels: NDArray[np.float32]
     truth: NDArray[np.uint8]
+    objects: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def judges_of(picture: Picture, crop_px: int | None = None) -> Iterator[Judge]:
     """Read a picture to judge by: all of it, or two corners of a side."""
     source = ImageSource.open(picture.path)
     for region in _corners(source.label_shape, crop_px):
-        yield Judge(source.normalised(region), picture.truth[region])
+        yield Judge(source.normalised(region), picture.truth[region], picture.objects[region])
     source.close()
 
 

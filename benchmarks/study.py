@@ -6,7 +6,7 @@ images are in the project, most of them unmarked. Every way sees the same marks 
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -15,18 +15,23 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks import results
 from benchmarks.annotator import Annotator, Policy, apply
 from benchmarks.arms import PLAIN
 from benchmarks.forest import ForestBaseline
-from benchmarks.judging import judge
+from benchmarks.judging import summed
 from benchmarks.marks import Marked
+from benchmarks.objects import compare
 from benchmarks.sets import SETS, ImageSet, Judge, Picture, data_folder
-from benchmarks.training import predictor, train
+from benchmarks.training import train
+from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.presets import PRESETS
 from napari_weakseg.core.project import Project
+from napari_weakseg.engine.finding import least_of
+from napari_weakseg.engine.objects import fragments_of
 from napari_weakseg.engine.trainer import Trainer
 
 FILE = "study.jsonl"
@@ -144,7 +149,8 @@ def learn(source: ImageSet, key: dict[str, Any], judges: Sequence[Judge]) -> dic
         try:
             for _ in train(trainer, [key["seconds"]], device=key["device"]):
                 pass
-            return {"steps": trainer.steps, **judge(predictor(trainer), judges, len(source.classes))}
+            least_px = least_of(trainer._store.blocks)
+            return {"steps": trainer.steps, **judged(trainer.probabilities, judges, len(source.classes), least_px)}
         finally:
             trainer.close()
 
@@ -183,5 +189,39 @@ def _by_forest(project: Project, key: dict[str, Any], judges: Sequence[Judge]) -
     forest.fit(marked)
     return {
         "trained_s": round(time.perf_counter() - began_s, 1),
-        **judge(forest.predict, judges, len(project.classes)),
+        **judged(forest.probabilities, judges, len(project.classes), 0),
     }
+
+
+def judged(
+    says: Callable[[NDArray[np.float32]], NDArray[np.floating[Any]]],
+    judges: Sequence[Judge],
+    n_classes: int,
+    least_px: int,
+) -> dict[str, Any]:
+    """Compare classes and objects with the truth.
+
+    Parameters
+    ----------
+    says : callable
+        float32 (C, Y, X) → probabilities (K, Y, X).
+    judges : sequence of Judge
+        Those whose truth is background only are left out.
+    n_classes : int
+    least_px : int
+        Smaller objects are left out.
+
+    Returns
+    -------
+    dict
+        As of `judging.summed`, and ``ap50``: median over the images of the average precision of the objects.
+    """
+    shown = [item for item in judges if (item.truth > BACKGROUND).any()]
+    found, precision = [], []
+    for item in shown:
+        probabilities = says(item.pixels)
+        found.append(np.asarray(probabilities.argmax(0) + 1, np.uint8))
+        certainty = probabilities.max(0).astype(np.float32)
+        parted = fragments_of(found[-1], certainty=certainty, least_px=least_px).objects()
+        precision.append(compare(parted, item.objects)["ap"])
+    return {**summed(found, shown, n_classes), "ap50": round(float(np.median(precision)), 4)}

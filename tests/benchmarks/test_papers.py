@@ -132,7 +132,8 @@ def images_of(toy: Toy) -> rounds.Images:
 def test_rounds_give_a_score_for_each_number_of_masks(toy: Toy, way: str) -> None:
     images = images_of(toy)
     judges = [
-        Judge(p, (1 + (q.truth > 1)).astype(np.uint8)) for p, q in zip(images.pixels, images.pictures, strict=True)
+        Judge(p, (1 + (q.truth > 1)).astype(np.uint8), q.objects)
+        for p, q in zip(images.pixels, images.pictures, strict=True)
     ]
     key = {"way": way, "seed": 0, "seconds": 0.3, "rounds": 2, "per_round": 2, "device": "cpu", "threads": 1}
     scores = rounds.learn(images, rounds.WAYS[way], key, judges)

@@ -51,6 +51,8 @@ def key(way: str, **changed: Any) -> dict[str, Any]:
 def test_every_kind_of_way_learns(toy: Toy, way: str) -> None:
     measured = study.learn(toy, key(way), toy.judges())  # type: ignore[arg-type]
     assert measured["median"] > 0.6
+    assert 0 < measured["miou"] <= measured["median"]
+    assert 0 < measured["ap50"] <= 1
     assert len(measured["dice"]) == 6
 
 
@@ -73,19 +75,20 @@ def test_full_supervision_knows_everything(toy: Toy, tmp_path: Path) -> None:
 
 def test_the_page_shows_every_run_and_marks_the_best(tmp_path: Path) -> None:
     usual = {"set": "glas_train", "policy": "mixed", "seconds": 30.0, "device": "cpu", "device_name": "CPU"}
-    usual |= {"threads": 2, "images": 60, "judges": 20, "revision": "a"}
+    usual |= {"threads": 2, "images": 60, "judges": 20, "revision": "a", "commit": "0123456789"}
     for way, minutes, values in (
         ("ours", 2.0, (0.7, 0.8)),
-        ("plain", 2.0, (0.9, 0.6)),
+        ("plain", 2.0, (0.9, 0.62)),
         ("full supervision", 0.0, (0.95,)),
     ):
         for seed, value in enumerate(values):
-            line = {**usual, "way": way, "minutes": minutes, "seed": seed, "median": value}
+            line = {**usual, "way": way, "minutes": minutes, "seed": seed, "median": value, "miou": 0.5, "ap50": 0.4}
             results.append(tmp_path / study.FILE, line)
     report_study.write(tmp_path, tmp_path / "study.md")
     page = (tmp_path / "study.md").read_text()
-    assert "| ours | **0.750** (0.700–0.800) |" in page
-    assert "| plain | **0.750** (0.600–0.900) |" in page
-    assert "Full supervision: 0.950." in page
+    assert "| ours | 0.750 (0.700–0.800) · 0.500 · 0.400 |" in page
+    assert "| plain | **0.760** (0.620–0.900) · 0.500 · 0.400 |" in page
+    assert "Full supervision: 0.950 · 0.500 · 0.400." in page
+    assert "- 2 min: ours is behind plain (+0.010); 79 % of full supervision." in page
     report_study.write(tmp_path / "none", tmp_path / "study.md")
     assert "Not run yet." in (tmp_path / "study.md").read_text()
