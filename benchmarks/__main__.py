@@ -1,4 +1,4 @@
-"""``python -m benchmarks [quality | growth | objects | volumes | speed | study | papers | rounds | report]``.
+"""``python -m benchmarks [PART]``: quality, growth, objects, volumes, speed, study, coldstart, papers, rounds, report.
 
 Where none is named: quality, growth, objects, volumes, speed and the report.
 """
@@ -108,6 +108,12 @@ def _objects(given: argparse.Namespace) -> None:
     objects.run(_options(given, seconds=objects.SECONDS, sets=given.sets or objects.SETS_OF_OBJECTS))
 
 
+def _coldstart(given: argparse.Namespace) -> None:
+    from benchmarks import coldstart
+
+    coldstart.run(_options(given, seconds=coldstart.SECONDS, sets=given.sets or coldstart.SETS_STARTED))
+
+
 def _volumes(given: argparse.Namespace) -> None:
     from benchmarks import volumes
 
@@ -176,11 +182,11 @@ def _rounds(given: argparse.Namespace) -> None:
 
 
 def _report(given: argparse.Namespace) -> None:
-    from benchmarks import papers, report, report_papers, report_study, rounds, study
+    from benchmarks import coldstart, papers, report, report_papers, report_study, rounds, study
 
     report.write(given.results, given.page)
     print(f"Written: {given.page}")
-    if (given.results / study.FILE).exists():
+    if any((given.results / file).exists() for file in (study.FILE, coldstart.FILE)):
         page = given.page.with_name("study.md")
         report_study.write(given.results, page)
         print(f"Written: {page}")
@@ -197,6 +203,7 @@ _COMMANDS = {
     "volumes": _volumes,
     "speed": _speed,
     "study": _study,
+    "coldstart": _coldstart,
     "papers": _papers,
     "rounds": _rounds,
     "report": _report,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from benchmarks import results, study
+from benchmarks import coldstart, results, study
 from benchmarks.results import Line
 from benchmarks.sets import SETS
 
@@ -33,6 +33,7 @@ def write(folder: Path, page: Path) -> None:
         parts += [_where(of), *(_table(of, name) for name in SETS if any(line["set"] == name for line in of))]
     if not lines:
         parts.append("Not run yet.\n")
+    parts.append(coldstart.section(results.read(folder / coldstart.FILE)))
     page.write_text("\n".join(parts), encoding="utf-8")
 
 

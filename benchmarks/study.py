@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks import results
 from benchmarks.annotator import Annotator, Policy, apply
-from benchmarks.arms import PLAIN
+from benchmarks.arms import PLAIN, paint
 from benchmarks.forest import ForestBaseline
 from benchmarks.judging import summed
 from benchmarks.marks import Marked
@@ -164,7 +164,7 @@ def _marked(folder: Path, source: ImageSet, key: dict[str, Any]) -> Project:
     for picture in pictures:
         image = project.add_image(picture.path, name=picture.name)
         if key["way"] == "full supervision":
-            image.paint(picture.truth)
+            paint(image, picture.truth, picture.objects)
             image.coverage(None, "exact")
     if key["way"] != "full supervision":
         annotator = Annotator(source, seed=key["seed"])

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,10 @@ class Clock:
         self._began_s += seconds
 
 
-def train(trainer: Trainer, times_s: Sequence[float], *, device: str) -> Iterator[tuple[float, float]]:
-    """Prepare and train until the last of the times.
+def train(
+    trainer: Trainer, times_s: Sequence[float], *, device: str, first: Callable[[], None] = lambda: None
+) -> Iterator[tuple[float, float]]:
+    """Prepare and train until the last of the times; what `first` does between the two is not counted.
 
     Yields
     ------
@@ -73,6 +75,9 @@ def train(trainer: Trainer, times_s: Sequence[float], *, device: str) -> Iterato
     clock = Clock()
     for _ in trainer.prepare():
         pass
+    prepared = clock.seconds
+    first()
+    clock.leave_out(clock.seconds - prepared)
     for at in times_s:
         while clock.seconds < at:
             trainer.step()

@@ -62,3 +62,14 @@ def test_marks_tell_how_small_objects_may_be(make_project: Any, side: int) -> No
         marks[16 : 16 + side, x : x + side] = 2
     image = painted(make_project, marks)
     assert find_fragments(image, (), (0, 0), labels, certainty).least_px == side**2
+
+
+def test_an_object_may_be_smaller_than_those_that_are_marked_exactly(make_project: Any) -> None:
+    labels, certainty = bar()
+    marks = np.zeros(labels.shape, np.uint8)
+    marks[4:8, 4:12] = 2
+    image = painted(make_project, marks)
+    assert find_fragments(image, (), (0, 0), labels, certainty).least_px == 32
+    image.coverage(None, "exact")
+    found = find_fragments(image, (), (0, 0), labels, certainty)
+    assert found.least_px == 8

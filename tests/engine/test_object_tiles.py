@@ -30,7 +30,7 @@ def scene(shape: tuple[int, ...], rng: np.random.Generator, *, radius: float, n:
             marked[ball & (away < 2)] = i
     doubt = ndimage.gaussian_filter(rng.normal(size=shape), 2)
     certainty = np.clip(0.97 + 0.1 * doubt / doubt.std(), 0.4, 0.999).astype(np.float32)
-    return Said(classes, np.where(marked > 0, np.float32(1), certainty), marked)
+    return Said(classes, np.where(marked > 0, np.float32(1), certainty), marked, np.zeros(shape, bool))
 
 
 def by_tile(said: Said, tiles: Tiles) -> tuple[NDArray[np.int32], FragmentTable, FragmentsByTile]:
@@ -42,7 +42,7 @@ def by_tile(said: Said, tiles: Tiles) -> tuple[NDArray[np.int32], FragmentTable,
 
     for index in np.ndindex(*tiles.counts):
         window = tiles.window(index)
-        part = Said(said.classes[window], said.certainty[window], said.marked[window])
+        part = Said(said.classes[window], said.certainty[window], said.marked[window], said.exact[window])
         ids[tiles.cell(index)] = found.take(index, part, found.cut(part), before)
     return ids, found.table(), found
 
@@ -89,7 +89,7 @@ def test_what_is_larger_than_a_window_is_one_object(
     classes = np.full(shape, 2, np.uint8)
     if not everywhere:
         classes[..., :3] = classes[:2] = 1
-    said = Said(classes, np.full(shape, 0.999, np.float32), np.zeros(shape, np.int32))
+    said = Said(classes, np.full(shape, 0.999, np.float32), np.zeros(shape, np.int32), np.zeros(shape, bool))
     ids, table, _ = by_tile(said, Tiles(shape, *window))
     objects = table.numbers()[ids]
     np.testing.assert_array_equal(objects, classes == 2)
@@ -105,7 +105,7 @@ def test_a_mark_across_a_border_makes_one_object(shape: tuple[int, ...], window:
         width = 2 + (x // 4) % 2
         classes[(*(slice(m - width, m + width + 1) for m in middle), x)] = 2
     marked[(*middle, slice(2, shape[-1] - 2))] = 7
-    said = Said(classes, np.full(shape, 0.999, np.float32), marked)
+    said = Said(classes, np.full(shape, 0.999, np.float32), marked, np.zeros(shape, bool))
     for split in (0.0, 1.0):
         ids, table, _ = by_tile(said, Tiles(shape, *window))
         np.testing.assert_array_equal(table.numbers(split=split)[ids], classes == 2)

@@ -15,6 +15,8 @@ from napari_weakseg.engine.objects import fragments_of, least_told
 
 __all__ = ["Said", "find_fragments", "least_of", "sizes_of"]
 
+_PARTS = 4  # of an exact object, one of which a person in a hurry would have marked
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Said:
@@ -28,11 +30,14 @@ class Said:
         Their probability.
     marked : int32 array, (*S)
         Objects that a person has marked, 0 = none.
+    exact : bool array, (*S)
+        Where the marks are exact.
     """
 
     classes: NDArray[np.uint8]
     certainty: NDArray[np.floating]
     marked: NDArray[np.int32]
+    exact: NDArray[np.bool_]
 
     @classmethod
     def about(
@@ -50,6 +55,7 @@ class Said:
             np.where(told > 0, told, labels),
             np.where(told > 0, np.float32(1), certainty),
             np.where(told > BACKGROUND, known.seeds, 0).astype(np.int32),
+            known.complete,
         )
 
 
@@ -84,15 +90,18 @@ def find_fragments(
         certainty=said.certainty,
         marked=said.marked,
         spacing=image.spacing,
-        least_px=least_px or least_told(sizes_of(said.marked)),
+        least_px=least_px or least_told(sizes_of(said.marked, said.exact)),
     )
 
 
 def least_of(blocks: Sequence[Block]) -> int:
     """Tell from the marks of some blocks how many pixels an object has at least; 0 where there are none."""
-    return least_told([n for block in blocks for n in sizes_of(block.knowledge.seeds)])
+    return least_told([n for block in blocks for n in sizes_of(block.knowledge.seeds, block.knowledge.complete)])
 
 
-def sizes_of(marked: NDArray[np.int32]) -> list[int]:
-    """Pixels of each marked object."""
-    return [n for n in np.bincount(marked.ravel())[1:].tolist() if n]
+def sizes_of(marked: NDArray[np.int32], exact: NDArray[np.bool_]) -> list[int]:
+    """Pixels of each marked object, as if a part of it were marked only: of one that is marked exactly, a quarter."""
+    pixels = np.bincount(marked.ravel())
+    whole = np.bincount(marked[exact], minlength=len(pixels)) == pixels
+    part = np.where(whole, -(-pixels // _PARTS), pixels)
+    return [n for n in part[1:].tolist() if n]

@@ -31,18 +31,13 @@ from napari_weakseg.engine.teacher import (
 from napari_weakseg.engine.trust_learning import TrustLearner
 from napari_weakseg.engine.voice import LATELY, Voice
 
-__all__ = ["Learner", "heads_of", "step_size"]
+__all__ = ["Learner", "heads_of"]
 
 _WARM_UP = 20  # steps until the full step size
 _HALVED_AT = 200  # step at which the step size has halved
 _LEAST_STEP = 0.1
 _YOUNG = 10  # the teacher averages over one in so many of all steps until its full span
 _RAMP = 200  # steps until pseudo-labels count fully
-
-
-def step_size(step: int) -> float:
-    """Share of the full step size: a short warm-up, then falling slowly, for nobody knows when training will end."""
-    return min(1.0, (step + 1) / _WARM_UP) * max(_LEAST_STEP, 1 / (1 + step / _HALVED_AT))
 
 
 class Learner:
@@ -130,6 +125,11 @@ class Learner:
         self.student.standardise(images)
         self.teacher.network.load_state_dict(self.student.state_dict())
 
+    def learning_rate(self, step: int) -> float:
+        """Size of a step: a short warm-up, then falling slowly, for nobody knows when training will end."""
+        falling = max(_LEAST_STEP, 1 / (1 + step / _HALVED_AT))
+        return self._config.learning_rate * min(1.0, (step + 1) / _WARM_UP) * falling
+
     # -- a step ----------------------------------------------------------------------------------------------
 
     def step(self, batch: Batch, step: int, blocks: Sequence[Block]) -> None:
@@ -154,7 +154,7 @@ class Learner:
         if self._peers is not None:
             self._peers.average(self.student.parameters())
         nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
-        self._optimizer.step(self._config.learning_rate * step_size(step))
+        self._optimizer.step(self.learning_rate(step))
         self.teacher.decay = min(self._config.ema, 1 - _YOUNG / (_YOUNG + step))
         self.teacher.update(self.student)
 

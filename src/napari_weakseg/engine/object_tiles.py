@@ -96,7 +96,7 @@ class FragmentsByTile:
         for axis in range(len(cell)):
             if cell[axis].start > 0:
                 self._meet_at_border(axis, cell, inner, cut, said, numbers, before)
-        self._measure_marks(said.marked, inner)
+        self._measure_marks(said.marked, said.exact, inner)
         return ids
 
     def _numbered(self, cut: Cut, inner: Region, origin: Sequence[int]) -> Ids:
@@ -173,7 +173,7 @@ class FragmentsByTile:
         shared = (a == b) & (a > 0) & (there > 0) & (here > 0) & (there != here)
         self._same.append(np.unique(np.stack([there[shared], here[shared]], 1), axis=0).astype(np.int32))
 
-    def _measure_marks(self, marked: Ids, inner: Region) -> None:
+    def _measure_marks(self, marked: Ids, exact: NDArray[np.bool_], inner: Region) -> None:
         """Note the sizes of the marks that begin in a cell."""
         at = np.flatnonzero(marked)
         if not len(at):
@@ -181,7 +181,7 @@ class FragmentsByTile:
         numbers, first = np.unique(marked.ravel()[at], return_index=True)
         place = np.stack(np.unravel_index(at[first], marked.shape), 1)
         mine = np.all([(s.start <= p) & (p < s.stop) for s, p in zip(inner, place.T, strict=True)], 0)
-        self._sizes += sizes_of(np.where(np.isin(marked, numbers[mine]), marked, 0).astype(np.int32))
+        self._sizes += sizes_of(np.where(np.isin(marked, numbers[mine]), marked, 0).astype(np.int32), exact)
 
     def table(self, least: int = 0) -> FragmentTable:
         """All fragments and passes; `least` pixels are expected of an object, what the marks tell where it is 0."""

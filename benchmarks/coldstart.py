@@ -1,0 +1,155 @@
+"""Whether the raw images can teach the network something before anything is marked.
+
+While a person paints the first marks the machine has nothing to do. Here it lets the network fill in hidden squares of
+the images, as masked autoencoders do, and training then starts from these weights instead of random ones. That time is
+given for nothing; beside it stands the same from random weights.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks import results
+from benchmarks.arms import ARMS, make_project
+from benchmarks.judging import judge
+from benchmarks.marks import annotate
+from benchmarks.quality import Options
+from benchmarks.results import Line
+from benchmarks.sets import SETS, data_folder
+from benchmarks.training import Clock, predictor, train
+from napari_weakseg.engine.downsampling import downsampled
+from napari_weakseg.engine.trainer import Trainer
+
+FILE = "coldstart.jsonl"
+KEY = ("set", "waited", "seed", "seconds", "device", "threads", "images", "judges", "revision")
+SETS_STARTED = ("glas_train", "vnc_sstem")
+SECONDS = 60.0
+#: Seconds in which the network may look at the raw images first.
+WAITED_S = (0.0, 60.0)
+_TIMES_S = (10.0, 30.0, 60.0)
+_HIDDEN_PX, _HIDDEN_SHARE = 8, 0.5
+_NOISE = 0.1  # standard deviations, on what is not hidden
+
+
+def run(options: Options) -> None:
+    """Make all runs that are not finished yet."""
+    data_folder()
+    results.make_runs(
+        options.folder / FILE,
+        KEY,
+        _grid(options),
+        threads=options.threads,
+        named=lambda key: f"{key['set']}, seed {key['seed']}, {key['waited']:g} s of raw images first",
+        measure=_measured,
+        told=lambda found: ", ".join(f"{point['at']:g} s: {point['median']:.3f}" for point in found["points"]),
+    )
+
+
+def _grid(options: Options) -> Iterator[dict[str, Any]]:
+    common = options.common("benchmarks.coldstart")
+    for seed in range(options.seeds):
+        for name in options.sets:
+            for waited in WAITED_S:
+                yield {"set": name, "waited": waited, "seed": seed, **common}
+
+
+def _measured(key: Mapping[str, Any]) -> dict[str, Any]:
+    torch.set_num_threads(key["threads"])
+    image_set, config = SETS[key["set"]], ARMS["ours"].config
+    assert config is not None
+    judges = image_set.judged(key["judges"])
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        make_project(
+            Path(folder) / "run.weakseg",
+            image_set,
+            annotate(image_set, seed=key["seed"], exact=0, limit=key["images"]),
+            coverage=True,
+        ) as project,
+    ):
+        trainer = Trainer(project, config, device=key["device"], seed=key["seed"])
+        points: list[Line] = []
+        times = [at for at in _TIMES_S if at <= key["seconds"]]
+        for at, _ in train(
+            trainer, times, device=key["device"], first=lambda: _fill_in(trainer, key["waited"], key["seed"])
+        ):
+            found = judge(predictor(trainer), judges, len(image_set.classes))
+            points.append({"at": at, "steps": trainer.steps, **found})
+        trainer.close()
+    return {"points": points}
+
+
+def _fill_in(trainer: Trainer, seconds: float, seed: int) -> None:
+    """Let the network fill in hidden squares of the images for so long."""
+    student, step = trainer.learner.student, 0
+    random, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    head = nn.Conv2d(student.decoder.segment.in_channels, len(student.centre), 1)
+    weights = [*student.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(weights, weight_decay=1e-4)
+    centre, spread = (values.view(1, -1, 1, 1) for values in (student.centre, student.spread))
+    clock = Clock()
+    while clock.seconds < seconds:
+        batch = downsampled(trainer._sampler.draw(trainer._store.blocks), trainer._sizes.factors, rng)
+        image = trainer.learner.given(batch)[0]
+        hidden = _squares(image, random)
+        noisy = image + _NOISE * spread * torch.randn(image.shape, generator=random)
+        student.train()
+        features = student(torch.where(hidden, centre, noisy)).features[-1]
+        off = (head(features) - (image - centre) / spread).square() * hidden
+        optimizer.zero_grad()
+        (off.sum() / (hidden.sum() * image.shape[1]).clamp_min(1)).backward()
+        nn.utils.clip_grad_norm_(weights, 1.0)
+        for group in optimizer.param_groups:
+            group["lr"] = trainer.learner.learning_rate(step)
+        optimizer.step()
+        step += 1
+    optimizer.zero_grad()
+    trainer.learner.teacher.network.load_state_dict(student.state_dict())
+
+
+def _squares(image: Tensor, random: torch.Generator) -> Tensor:
+    """Draw what is hidden of a batch: bool (N, 1, Y, X)."""
+    cells = [size // _HIDDEN_PX for size in image.shape[2:]]
+    drawn = torch.rand(len(image), 1, *cells, generator=random) < _HIDDEN_SHARE
+    return F.interpolate(drawn.float(), size=image.shape[2:]) > 0
+
+
+def section(lines: Sequence[Line]) -> str:
+    """Part of the page of results."""
+    parts = [_WORDS]
+    chosen = results.newest(
+        [line for line in lines if not (line["images"] or line["judges"])], ("set", "waited", "seed", "seconds")
+    )
+    if not chosen:
+        return "\n".join([*parts, "Not measured yet.\n"])
+    times = sorted({point["at"] for line in chosen.values() for point in line["points"]})
+    rows = [f"| | | {' | '.join(f'{at:g} s' for at in times)} |", f"| --- | --- |{' ---: |' * len(times)}"]
+    for name, waited in sorted({(line["set"], line["waited"]) for line in chosen.values()}):
+        runs = [line for line in chosen.values() if (line["set"], line["waited"]) == (name, waited)]
+        cells = [_cell([p["median"] for line in runs for p in line["points"] if p["at"] == at]) for at in times]
+        begun = f"after {waited:g} s of raw images" if waited else "from random weights"
+        title = f"{SETS[name].title} (`{name}`), {len(runs)} seed{'s' * (len(runs) > 1)}"
+        rows.append(f"| {title} | {begun} | {' | '.join(cells)} |")
+    return "\n".join([*parts, *rows, "", f"Measured at {results.commits(chosen.values())}, not later.", ""])
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    spread = f" ({min(values):.3f}–{max(values):.3f})" if len(values) > 1 else ""
+    return f"{median(values):.3f}{spread}"
+
+
+_WORDS = """## Cold start
+
+Whether the raw images can teach the network something while nothing is marked yet: it fills in hidden squares of them
+for a minute, for nothing, and then learns from the marks (blobs and a stroke of background, or strokes, no exact image)
+from these weights. Median Dice over the test images after so many seconds of learning from marks.
+"""
