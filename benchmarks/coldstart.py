@@ -90,7 +90,7 @@ def _fill_in(trainer: Trainer, seconds: float, seed: int) -> None:
     """Let the network fill in hidden squares of the images for so long."""
     student, step = trainer.learner.student, 0
     random, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    head = nn.Conv2d(student.decoder.segment.in_channels, len(student.centre), 1)
+    head = nn.Conv2d(student.decoder.segment.in_channels, len(student.centre), 1).to(student.centre.device)
     weights = [*student.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(weights, weight_decay=1e-4)
     centre, spread = (values.view(1, -1, 1, 1) for values in (student.centre, student.spread))
@@ -99,7 +99,7 @@ def _fill_in(trainer: Trainer, seconds: float, seed: int) -> None:
         batch = downsampled(trainer._sampler.draw(trainer._store.blocks), trainer._sizes.factors, rng)
         image = trainer.learner.given(batch)[0]
         hidden = _squares(image, random)
-        noisy = image + _NOISE * spread * torch.randn(image.shape, generator=random)
+        noisy = image + _NOISE * spread * torch.randn(image.shape, generator=random).to(image.device)
         student.train()
         features = student(torch.where(hidden, centre, noisy)).features[-1]
         off = (head(features) - (image - centre) / spread).square() * hidden
@@ -118,14 +118,15 @@ def _squares(image: Tensor, random: torch.Generator) -> Tensor:
     """Draw what is hidden of a batch: bool (N, 1, Y, X)."""
     cells = [size // _HIDDEN_PX for size in image.shape[2:]]
     drawn = torch.rand(len(image), 1, *cells, generator=random) < _HIDDEN_SHARE
-    return F.interpolate(drawn.float(), size=image.shape[2:]) > 0
+    return F.interpolate(drawn.float(), size=image.shape[2:]).to(image.device) > 0
 
 
 def section(lines: Sequence[Line]) -> str:
     """Part of the page of results."""
     parts = [_WORDS]
     chosen = results.newest(
-        [line for line in lines if not (line["images"] or line["judges"])], ("set", "waited", "seed", "seconds")
+        [line for line in lines if not (line["images"] or line["judges"])],
+        ("set", "waited", "seed", "seconds", "device", "threads"),
     )
     if not chosen:
         return "\n".join([*parts, "Not measured yet.\n"])

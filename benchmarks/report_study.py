@@ -85,7 +85,7 @@ def _words(lines: Sequence[Line], minutes: float, ranked: Sequence[str], ceiling
         return ""
     ours = _dice(_of(lines, "ours", minutes))
     better = [f"{way} (+{_dice(_of(lines, way, minutes)) - ours:.3f})" for way in ranked[: ranked.index("ours")]]
-    said = f"- {minutes:g} min: ours is " + (f"behind {', '.join(better)}" if better else "ahead of all others")
+    said = f"- {minutes:g} min: ours is " + (f"behind {', '.join(better)}" if better else "behind no other")
     return f"{said}; {100 * ours / _dice(ceiling):.0f} % of full supervision." if ceiling else f"{said}."
 
 

@@ -30,8 +30,8 @@ from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.presets import PRESETS
 from napari_weakseg.core.project import Project
-from napari_weakseg.engine.finding import least_of
-from napari_weakseg.engine.objects import fragments_of
+from napari_weakseg.engine.finding import least_of, sizes_of
+from napari_weakseg.engine.objects import fragments_of, least_told
 from napari_weakseg.engine.trainer import Trainer
 
 FILE = "study.jsonl"
@@ -177,10 +177,11 @@ def _marked(folder: Path, source: ImageSet, key: dict[str, Any]) -> Project:
 
 def _by_forest(project: Project, key: dict[str, Any], judges: Sequence[Judge]) -> dict[str, Any]:
     """Let the forest learn from what is painted, background that follows from exact coverage included."""
-    marked = []
+    marked, sizes = [], list[int]()
     for image in project.images.values():
-        certain = image.knowledge().certain
-        labels = np.where(image.knowledge().complete | image.knowledge().painted, certain, 0).astype(np.uint8)
+        known = image.knowledge()
+        sizes += sizes_of(known.seeds, known.complete)
+        labels = np.where(known.complete | known.painted, known.certain, 0).astype(np.uint8)
         if labels.any():
             nothing = np.zeros(labels.shape, np.int32)
             marked.append(Marked(Picture(image.name, image.path, labels, nothing), labels, nothing))
@@ -189,7 +190,7 @@ def _by_forest(project: Project, key: dict[str, Any], judges: Sequence[Judge]) -
     forest.fit(marked)
     return {
         "trained_s": round(time.perf_counter() - began_s, 1),
-        **judged(forest.probabilities, judges, len(project.classes), 0),
+        **judged(forest.probabilities, judges, len(project.classes), least_told(sizes)),
     }
 
 

@@ -383,9 +383,8 @@ class Session:
 
         image = self.project.image(name)
         results = Results(self.project, image, folder, objects=objects)
-        opened = functools.partial(PredictionStore, results.store, image, self.project.ndim)
         then = functools.partial(results.write, split=split, min_px=min_px)
-        return Store(next(self._ids), name, tuple(image.frames()), opened, then, tuple(results.files))
+        return Store(next(self._ids), name, tuple(image.frames()), results.opened, then, tuple(results.files))
 
     def find_objects(
         self,

@@ -236,5 +236,16 @@ def test_results_are_never_written_over_the_image(tmp_path: Path) -> None:
     ask = ["predict", str(tmp_path / "p.weakseg"), "--out", str(tmp_path), "--device", "cpu"]
     result = CliRunner().invoke(app, ask)
     assert result.exit_code == 1
-    assert "is the image itself" in result.stderr
+    assert "is an image of the project" in result.stderr
     np.testing.assert_array_equal(tifffile.imread(file), pixels)
+
+
+def test_results_beside_the_images_are_no_images_the_next_time(run, project, tmp_path):
+    run("train", "p.weakseg", "--steps", "1")
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("c", "d_classes"):
+        tifffile.imwrite(other / f"{name}.tif", np.ones(SHAPE, np.float32))
+    for _ in range(2):
+        written = json.loads(run("predict", "p.weakseg", "other", "--out", "other", "--objects", "--json").stdout)
+        assert list(written) == ["c", "d_classes"]

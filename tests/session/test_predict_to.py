@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from typer.testing import CliRunner
 
@@ -164,3 +165,20 @@ def test_the_command_writes_zarr_and_says_what_is_in_the_way(tmp_path: Path) -> 
     assert "in the way" in result.stderr
     assert CliRunner().invoke(app, [*ask, "--probabilities"]).exit_code == 2
     assert CliRunner().invoke(app, [*ask, "--split", "0.5"]).exit_code == 2
+
+
+def test_another_image_of_the_same_name_is_not_gone_on_with(trained: Path, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((2, 64, 64)).astype(np.float32)
+    for folder, pixels in zip(("a", "b"), images, strict=True):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(tmp_path / folder / "same.tif", pixels)
+    stores = []
+    with Project.open(trained) as project:
+        for folder in ("a", "b"):
+            image = project.add_image(tmp_path / folder / "same.tif")
+            stores.append(PredictionStore(tmp_path / "out", image, 2, "weights"))
+            if folder == "a":
+                stores[0].write((), (0, 0), np.ones((64, 64), np.uint8), np.ones((64, 64), np.uint8))
+                assert PredictionStore(tmp_path / "out", image, 2, "weights").done(()) == {(0, 0)}
+            project.remove_image("same")
+    assert not stores[1].done(())

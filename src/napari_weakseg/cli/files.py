@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from napari_weakseg.core.images import ImageSource
 from napari_weakseg.core.label_files import write_image
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
+from napari_weakseg.engine.exporting import TIFF_PX
 from napari_weakseg.session import Session
 
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".npy", ".zarr"})
 
+_OF_RESULTS = ("_classes", "_objects", "_probabilities")  # endings of their names
+
 
 def image_files(paths: Iterable[Path]) -> list[Path]:
-    """Images among the paths, those in folders included, in order of name.
+    """Images among the paths, those in folders included, in order of name; without results that lie beside an image.
 
     Raises
     ------
@@ -32,6 +36,8 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
             raise ImageError(f"“{path}” does not exist.", "Check the name and the folder.")
         if path.is_dir() and path.suffix.lower() != ".zarr":
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+            names = {p.stem for p in inside}
+            inside = [p for p in inside if not any(p.stem.removesuffix(end) in names - {p.stem} for end in _OF_RESULTS)]
             if not inside:
                 endings = ", ".join(sorted(IMAGE_SUFFIXES))
                 raise ImageError(f"There is no image in “{path}”.", f"Images end in {endings}.")
@@ -102,6 +108,11 @@ def as_classes(
 def write_probabilities(session: Session, name: str, folder: Path) -> Path:
     """Predict an image and write the probabilities of its classes, one channel each."""
     image = session.project.images[name]
+    if prod(image.label_shape) > TIFF_PX:
+        raise ImageError(
+            f"“{name}” is too large for a file of probabilities.",
+            "Use --zarr: it tells how sure each pixel's class is.",
+        )
     shares = session.predict(name, probabilities=True)
     return write_image(folder / f"{name}_probabilities.tif", shares, f"C{image.label_axes}", image)
 

@@ -127,9 +127,8 @@ def predict(
                 elif zarr:
                     files = [session.predict_to(name, store, **wanted)]
                 else:
-                    files = session.save_results(name, folder, **wanted)
-                if probabilities:
-                    files.append(write_probabilities(session, name, folder))
+                    first = [write_probabilities(session, name, folder)] if probabilities else []
+                    files = [*session.save_results(name, folder, **wanted), *first]
                 written[name] = [str(file) for file in files]
             bar.advance(task)
     tell(written, as_json, "\n".join(file for files in written.values() for file in files))

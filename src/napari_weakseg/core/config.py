@@ -23,7 +23,7 @@ class TrainConfig(BaseModel):
     learning_rate : float
         Peak step size of the optimiser.
     ema : float
-        Share of the old weights that the averaged teacher keeps at each step.
+        Share of the old weights that the averaged teacher keeps at each step; fewer steps in the beginning.
     orientation : {"any", "fixed"}
         ``"any"``: the sample may be seen from any side, flips and quarter turns are made.
         ``"fixed"``: it has an up and a down, no flips or turns.

@@ -59,9 +59,15 @@ class PredictionStore:
     def __init__(self, path: Path, image: ProjectImage, ndim: int, made_by: str) -> None:
         self.path, self.shape = path, tuple(image.label_shape)
         self._ndim = ndim
-        self._state = {"image": image.name, "shape": list(self.shape), "made_by": made_by, "layout": _LAYOUT}
         self._image = image
         with storage_errors(path):
+            self._state = {
+                "image": image.name,
+                "file": _identity(image.path),
+                "shape": list(self.shape),
+                "made_by": made_by,
+                "layout": _LAYOUT,
+            }
             found = read_json(path / _STATE) if (path / _STATE).exists() else {}
             taken = path.is_file() or (path.exists() and any(path.iterdir()))
             if taken and found.get("image") != image.name:  # nothing that is not ours is written over
@@ -207,3 +213,11 @@ def _multiscale(image: ProjectImage, names: Sequence[str]) -> dict[str, Any]:
         scale.append(size)
     transform = {"type": "scale", "scale": scale}
     return {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": [transform]}], "name": image.name}
+
+
+def _identity(file: Path) -> list[str | int]:
+    """Tell one image file from another of the same name, and from itself after a change."""
+    if not file.exists():  # whoever reads it will say so
+        return [str(file)]
+    found = file.stat()
+    return [str(file.resolve()), found.st_size, found.st_mtime_ns]

@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 
+from napari_weakseg.core.errors import ProjectError
 from napari_weakseg.core.label_files import without_background, write_image
 from napari_weakseg.core.prediction_store import PredictionStore
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.storage import storage_errors
 
-__all__ = ["Results"]
+__all__ = ["TIFF_PX", "Results"]
 
-_TIFF_PX = 2**26  # larger label images stay OME-Zarr: as one TIFF they would need gigabytes of memory
+TIFF_PX = 2**26  # larger label images stay OME-Zarr: as one TIFF they would need gigabytes of memory
 
 
 class Results:
@@ -31,7 +32,7 @@ class Results:
 
     def __init__(self, project: Project, image: ProjectImage, folder: Path, *, objects: bool) -> None:
         self._project, self._image, self._folder, self._objects = project, image, folder, objects
-        self._large = prod(image.label_shape) > _TIFF_PX
+        self._large = prod(image.label_shape) > TIFF_PX
 
     @property
     def store(self) -> Path:
@@ -39,6 +40,25 @@ class Results:
         if self._large:
             return self._file(".ome.zarr")
         return self._project.prediction_dir / f".{self._image.name}.part"
+
+    def opened(self, made_by: str) -> PredictionStore:
+        """Open what is predicted into, for a prediction that depends on `made_by` beside the image.
+
+        Raises
+        ------
+        ProjectError
+            If a file would be written over an image of the project, or something else is in the way.
+        StorageError
+            If the disk refuses.
+        """
+        images = {image.path.resolve() for image in self._project.images.values()}
+        for file in self.files:
+            if file.resolve() in images:
+                raise ProjectError(
+                    f"“{file}” is an image of the project, and is not written over.",
+                    "Choose another folder for the results.",
+                )
+        return PredictionStore(self.store, self._image, self._project.ndim, made_by)
 
     @property
     def files(self) -> list[Path]:

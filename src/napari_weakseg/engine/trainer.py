@@ -405,11 +405,13 @@ class Trainer:
 
     def _to_processor(self) -> None:
         saved = None if self._learner is None else self._state()
+        terms = {} if self._learner is None else self._learner.terms
         self._device = torch.device("cpu")
         self._sizes.move(self._device)
         self._learner = None
         if saved is not None:
             self._restore({k: v.cpu() for k, v in saved[0].items()}, saved[1])
+            self.learner.terms = {name: value.cpu() for name, value in terms.items()}
 
     def save(self, folder: Path) -> None:
         """Write weights, optimiser, random generators, growth and the early forest.
@@ -466,10 +468,9 @@ class Trainer:
         learner.see_as(self._sizes.factors)
         if self._store.blocks:
             self._sampler = self._fitting_sampler()
-        self.steps = int(state["steps"])
         learner.restore(
             tensors,
-            step=self.steps,
+            step=int(state["steps"]),
             updates=int(state["updates"]),
             same_heads=set(state["heads"]) == heads_of(self._config),  # else what both have is kept
         )
@@ -479,6 +480,7 @@ class Trainer:
         self._grower.restore(state["growth"])
         self._store.restore(tensors, state["blocks"])
         self._trust.restore(state["trust"], self._store.blocks, self._device)
+        self.steps = int(state["steps"])  # last: what is half restored must not pass for something learned
         self._judged = self.steps - _QUALITY_EVERY
         if self._peers is not None:
             self._peers.disagree()
