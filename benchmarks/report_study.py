@@ -5,8 +5,10 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import coldstart, results, study
+from benchmarks.chart import Curve, draw
 from benchmarks.results import Line
 from benchmarks.sets import SETS
+from napari_weakseg.core.presets import PRESETS
 
 _INTRO = """# Study: quality for minutes of human work
 
@@ -28,9 +30,14 @@ def write(folder: Path, page: Path) -> None:
     """Write the page."""
     lines = results.latest(folder / study.FILE, study.KEY)
     parts = [_INTRO]
-    for scope in sorted({_scope(line) for line in lines}, key=str):
+    for number, scope in enumerate(sorted({_scope(line) for line in lines}, key=str)):
         of = [line for line in lines if _scope(line) == scope]
-        parts += [_where(of), *(_table(of, name) for name in SETS if any(line["set"] == name for line in of))]
+        names = [name for name in SETS if any(line["set"] == name for line in of)]
+        picture = page.with_name(f"study{number or ''}.svg")
+        panels = {SETS[name].title: _curves([line for line in of if line["set"] == name]) for name in names}
+        picture.write_text(draw(panels, along="minutes of human work"), encoding="utf-8")
+        parts += [_where(of), f"![Dice against minutes of human work]({picture.name})\n"]
+        parts += [_table(of, name) for name in names]
     if not lines:
         parts.append("Not run yet.\n")
     parts.append(coldstart.section(results.read(folder / coldstart.FILE)))
@@ -63,6 +70,19 @@ def _table(lines: Sequence[Line], name: str) -> str:
     if ceiling:
         rows.append(f"\nFull supervision: {_cell(ceiling)}.")
     return "\n".join([*rows, "", *(_words(own, m, ranked[m], ceiling) for m in minutes), ""])
+
+
+def _curves(lines: Sequence[Line]) -> dict[str, Curve]:
+    """Dice of ours, of the baselines, of the preset that is best in the end, and of full supervision as a level."""
+    minutes = sorted({line["minutes"] for line in lines if line["way"] != "full supervision"})
+    ranked = _ranked(lines, minutes[-1]) if minutes else []
+    best = next((way for way in ranked if way in PRESETS), None)
+    curves = {}
+    for way in ("full supervision", "forest", "plain", "ours", best):
+        times = [m for m in (0.0, *minutes) if way and _of(lines, way, m)]
+        if way and times:
+            curves[way] = Curve([(m, _dice(_of(lines, way, m))) for m in times])
+    return curves
 
 
 def _of(lines: Sequence[Line], way: str, minutes: float) -> list[Line]:

@@ -90,5 +90,8 @@ def test_the_page_shows_every_run_and_marks_the_best(tmp_path: Path) -> None:
     assert "| plain | **0.760** (0.620–0.900) · 0.500 · 0.400 |" in page
     assert "Full supervision: 0.950 · 0.500 · 0.400." in page
     assert "- 2 min: ours is behind plain (+0.010); 79 % of full supervision." in page
+    picture = (tmp_path / "study.svg").read_text()
+    assert picture.count("<polyline") == 3
+    assert "minutes of human work" in picture
     report_study.write(tmp_path / "none", tmp_path / "study.md")
     assert "Not run yet." in (tmp_path / "study.md").read_text()
