@@ -1,8 +1,10 @@
 """The early forest beside the network: when it learns, how much it has to say, when it is left out."""
 
+import functools
 import importlib
 import threading
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from napari_weakseg.engine.evaluate import window_around
 from napari_weakseg.engine.forest import PixelForest
 from napari_weakseg.engine.growth_step import Floats
 from napari_weakseg.engine.store import BlockStore
+from napari_weakseg.engine.unseen_images import UnseenImages
 
 __all__ = ["EarlyForest"]
 
@@ -21,6 +24,7 @@ _HALF = 38.0  # steps for each class until the forest counts half: to tell more 
 _LEAST = 0.03  # share from which it is left out
 _MANY_TIMES, _NOTABLY = 4, 1.2  # as many blocks as it has learned from, for it to learn again
 _JUDGED_EVERY = 50  # steps between two looks at whether it still helps
+_UNSEEN_EVERY = 10  # steps between two looks at images that are left out
 _JUDGES = 8  # windows that this is judged on
 _WINDOW_PX = {2: 256, 3: 48}  # their side, by the number of spatial axes
 
@@ -45,11 +49,13 @@ class EarlyForest:
         if wanted:  # it takes seconds, which the images are read in
             threading.Thread(target=importlib.import_module, args=("sklearn.ensemble",), daemon=True).start()
         self.judged_share: float | None = None
+        self._unseen: UnseenImages | None = None
 
     def begin(self, ndim: int, channels: int, classes: int) -> None:
         """Begin anew, for so many classes."""
         self._classes = classes
-        self._forest = PixelForest(ndim, channels, classes, seed=self._seed, jobs=torch.get_num_threads())
+        make = functools.partial(PixelForest, ndim, channels, classes, seed=self._seed, jobs=torch.get_num_threads())
+        self._forest, self._unseen = make(), UnseenImages(make, seed=self._seed)
 
     @property
     def ready(self) -> PixelForest | None:
@@ -57,11 +63,16 @@ class EarlyForest:
         return self._forest if self._forest is not None and self._forest.ready else None
 
     def share(self, step: int) -> float:
-        """Share of the forest in the prediction: by the number of steps and, as much again, by what was judged."""
+        """Share of the forest in the prediction: by the number of steps and, as much again, by what was judged.
+
+        Where nothing could be judged and few images are marked, it stays as far as it is right about unseen ones.
+        """
         if not self._wanted:
             return 0.0
         fading = float(expit(3 * (1 - step / (_HALF * self._classes))))
-        return fading if self.judged_share is None else (fading + self.judged_share) / 2
+        if self.judged_share is not None:
+            return (fading + self.judged_share) / 2
+        return max(fading, self._unseen.share) if self._unseen is not None else fading
 
     def counts(self, step: int) -> bool:
         """Whether it has anything to say still."""
@@ -86,7 +97,11 @@ class EarlyForest:
         one exact image can judge, and the forest was kept where it did harm.
         """
         forest = self.ready
-        if step % _JUDGED_EVERY or not step or not self.counts(step) or forest is None:
+        if not step or not self.counts(step) or forest is None:
+            return
+        if self._unseen is not None and not step % _UNSEEN_EVERY:
+            self._unseen.look(self._store.blocks)
+        if step % _JUDGED_EVERY:
             return
         judges = [block for block in self._store.blocks if block.held_out.any()]
         if any(block.exact for block in judges) and any(block.areas_told for block in self._store.blocks):
@@ -121,8 +136,14 @@ class EarlyForest:
         """Give what it learned from, if it still counts."""
         return self._forest.save() if self._forest is not None and self.counts(step) else {}
 
-    def restore(self, tensors: Mapping[str, Tensor], judged_share: float | None) -> None:
-        """Take back what `save` gave, unless it has learned already."""
-        self.judged_share = judged_share
+    def judged(self) -> dict[str, Any]:
+        """Give what was found out about the forest, as JSON."""
+        return {"share": self.judged_share, "unseen": None if self._unseen is None else self._unseen.save()}
+
+    def restore(self, tensors: Mapping[str, Tensor], judged: Mapping[str, Any]) -> None:
+        """Take back what `save` and `judged` gave; the pixels only where it has not learned already."""
+        self.judged_share = judged["share"]
+        if self._unseen is not None and judged["unseen"] is not None:
+            self._unseen.restore(judged["unseen"])
         if self._forest is not None and not self._forest.ready:
             self._forest.restore(tensors)

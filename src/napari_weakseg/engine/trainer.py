@@ -453,7 +453,7 @@ class Trainer:
             "downsample": list(self._sizes.factors),
             "heads": sorted(heads_of(self._config)),
             "trust": self._trust.save(),
-            "forest_share": self._early.judged_share,
+            "forest": self._early.judged(),
             "blocks": records,
             "least_px": self.least_px,
             "rng": self._rng.bit_generator.state,
@@ -476,7 +476,7 @@ class Trainer:
         )
         self._rng.bit_generator.state = state["rng"]
         self._least_px = int(state.get("least_px", 0))
-        self._early.restore(tensors, state.get("forest_share"))
+        self._early.restore(tensors, state.get("forest", {"share": state.get("forest_share"), "unseen": None}))
         self._grower.restore(state["growth"])
         self._store.restore(tensors, state["blocks"])
         self._trust.restore(state["trust"], self._store.blocks, self._device)

@@ -1,0 +1,82 @@
+"""While few images are marked, the forest is kept as far as it is right about images that it has not seen."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_weakseg.engine.blocks import Block
+from napari_weakseg.engine.early import EarlyForest
+from napari_weakseg.engine.forest import PixelForest
+from napari_weakseg.engine.store import BlockStore
+from napari_weakseg.engine.unseen_images import UnseenImages
+
+MakeProject = Callable[..., Any]
+
+
+def store_of(make_project: MakeProject, images: int, *, alike: bool) -> BlockStore:
+    """Images with a bright object; where they are not alike, nothing in them tells where it is."""
+    rng = np.random.default_rng(0)
+    project = make_project()
+    for i in range(images):
+        labels = np.zeros((48, 48), np.uint8)
+        labels[10:22, 10:22], labels[34:46] = 2, 1
+        pixels = np.where(labels == 2, 0.9, 0.3) if alike else np.full(labels.shape, 0.5)
+        project.add_image(pixels + rng.normal(0, 0.05, labels.shape), name=f"i{i}", axes="YX").paint(labels)
+    store = BlockStore(project, rng)
+    list(store.scan())
+    while store.read_one():
+        pass
+    store.settle()
+    return store
+
+
+def looked(blocks: list[Block], turns: int = 4) -> UnseenImages:
+    unseen = UnseenImages(partial(PixelForest, 2, 1, 2, seed=0, jobs=1), seed=0)
+    for _ in range(turns):
+        unseen.look(blocks)
+    return unseen
+
+
+def test_it_is_kept_where_images_look_alike_and_less_the_more_are_marked(make_project: MakeProject) -> None:
+    shares = [looked(store_of(make_project, n, alike=True).blocks).share for n in (3, 4, 8)]
+    assert shares[0] > 0.7
+    assert shares[1] > 0.7
+    assert 0.3 < shares[2] < 0.45
+
+
+def test_it_is_not_kept_where_looks_tell_nothing(make_project: MakeProject) -> None:
+    assert looked(store_of(make_project, 4, alike=False).blocks).share == 0
+
+
+@pytest.mark.parametrize("images", [1, 13])
+def test_nothing_is_said_of_a_single_image_nor_of_many(make_project: MakeProject, images: int) -> None:
+    assert looked(store_of(make_project, images, alike=True).blocks).share == 0
+
+
+def test_it_says_nothing_before_every_image_had_its_turn(make_project: MakeProject) -> None:
+    blocks = store_of(make_project, 3, alike=True).blocks
+    assert looked(blocks, 2).share == 0
+    assert looked(blocks, 3).share > 0.7
+
+
+def test_what_was_found_is_saved_and_thrown_away_when_other_images_are_marked(make_project: MakeProject) -> None:
+    blocks = store_of(make_project, 4, alike=True).blocks
+    unseen, again = looked(blocks), looked([])
+    again.restore(unseen.save())
+    assert again.share == unseen.share > 0
+    again.look([block for block in blocks if block.place.image != "i0"])
+    assert again.share == 0
+
+
+def test_the_forest_stays_long_after_it_would_have_faded(make_project: MakeProject) -> None:
+    early = EarlyForest(store_of(make_project, 3, alike=True), np.random.default_rng(0), seed=0, wanted=True)
+    early.begin(2, 1, 2)
+    early.learn(0)
+    assert early.share(1000) < 0.01
+    for step in range(1, 41):
+        early.judge(step, lambda pixels: np.full((2, *pixels.shape[1:]), 0.5, np.float32))
+    assert early.share(1000) > 0.7
+    assert early.counts(1000)
