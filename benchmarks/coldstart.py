@@ -5,10 +5,8 @@ the images, as masked autoencoders do, and training then starts from these weigh
 given for nothing; beside it stands the same from random weights.
 """
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from statistics import median
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,13 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks import results
-from benchmarks.arms import ARMS, make_project
-from benchmarks.judging import judge
-from benchmarks.marks import annotate
+from benchmarks.arms import ARMS
+from benchmarks.cells import cell
 from benchmarks.quality import Options
 from benchmarks.results import Line
 from benchmarks.sets import SETS, data_folder
-from benchmarks.training import Clock, predictor, train
+from benchmarks.training import Clock, Run, run_network
 from napari_weakseg.engine.downsampling import downsampled
 from napari_weakseg.engine.trainer import Trainer
 
@@ -33,7 +30,6 @@ SETS_STARTED = ("glas_train", "vnc_sstem")
 SECONDS = 60.0
 #: Seconds in which the network may look at the raw images first.
 WAITED_S = (0.0, 60.0)
-_TIMES_S = (10.0, 30.0, 60.0)
 _HIDDEN_PX, _HIDDEN_SHARE = 8, 0.5
 _NOISE = 0.1  # standard deviations, on what is not hidden
 
@@ -61,29 +57,10 @@ def _grid(options: Options) -> Iterator[dict[str, Any]]:
 
 
 def _measured(key: Mapping[str, Any]) -> dict[str, Any]:
-    torch.set_num_threads(key["threads"])
-    image_set, config = SETS[key["set"]], ARMS["ours"].config
-    assert config is not None
-    judges = image_set.judged(key["judges"])
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        make_project(
-            Path(folder) / "run.weakseg",
-            image_set,
-            annotate(image_set, seed=key["seed"], exact=0, limit=key["images"]),
-            coverage=True,
-        ) as project,
-    ):
-        trainer = Trainer(project, config, device=key["device"], seed=key["seed"])
-        points: list[Line] = []
-        times = [at for at in _TIMES_S if at <= key["seconds"]]
-        for at, _ in train(
-            trainer, times, device=key["device"], first=lambda: _fill_in(trainer, key["waited"], key["seed"])
-        ):
-            found = judge(predictor(trainer), judges, len(image_set.classes))
-            points.append({"at": at, "steps": trainer.steps, **found})
-        trainer.close()
-    return {"points": points}
+    image_set = SETS[key["set"]]
+    asked = Run(0, key["seed"], key["seconds"], key["device"], key["threads"], key["images"])
+    first = partial(_fill_in, seconds=key["waited"], seed=key["seed"])
+    return run_network(image_set, ARMS["ours"], asked, image_set.judged(key["judges"]), first=first)
 
 
 def _fill_in(trainer: Trainer, seconds: float, seed: int) -> None:
@@ -132,20 +109,15 @@ def section(lines: Sequence[Line]) -> str:
         return "\n".join([*parts, "Not measured yet.\n"])
     times = sorted({point["at"] for line in chosen.values() for point in line["points"]})
     rows = [f"| | | {' | '.join(f'{at:g} s' for at in times)} |", f"| --- | --- |{' ---: |' * len(times)}"]
-    for name, waited in sorted({(line["set"], line["waited"]) for line in chosen.values()}):
-        runs = [line for line in chosen.values() if (line["set"], line["waited"]) == (name, waited)]
-        cells = [_cell([p["median"] for line in runs for p in line["points"] if p["at"] == at]) for at in times]
+    groups = [(line["set"], line["device"], line["threads"], line["waited"]) for line in chosen.values()]
+    for group in sorted(set(groups)):
+        name, device, _, waited = group
+        runs = [line for line, of in zip(chosen.values(), groups, strict=True) if of == group]
+        cells = [cell([p["median"] for line in runs for p in line["points"] if p["at"] == at]) for at in times]
         begun = f"after {waited:g} s of raw images" if waited else "from random weights"
-        title = f"{SETS[name].title} (`{name}`), {len(runs)} seed{'s' * (len(runs) > 1)}"
+        title = f"{SETS[name].title} (`{name}`), {device}, {len(runs)} seed{'s' * (len(runs) > 1)}"
         rows.append(f"| {title} | {begun} | {' | '.join(cells)} |")
     return "\n".join([*parts, *rows, "", f"Measured at {results.commits(chosen.values())}, not later.", ""])
-
-
-def _cell(values: Sequence[float]) -> str:
-    if not values:
-        return "–"
-    spread = f" ({min(values):.3f}–{max(values):.3f})" if len(values) > 1 else ""
-    return f"{median(values):.3f}{spread}"
 
 
 _WORDS = """## Cold start

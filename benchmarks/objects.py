@@ -20,7 +20,6 @@ from benchmarks.training import train
 from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.images import ImageSource
 from napari_weakseg.core.regions import whole
-from napari_weakseg.engine.finding import least_of
 from napari_weakseg.engine.objects import fragments_of
 from napari_weakseg.engine.trainer import Trainer
 
@@ -108,11 +107,15 @@ def _measured(key: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _judged(trainer: Trainer, pixels: NDArray[np.float32], true: NDArray[np.int32]) -> dict[str, dict[str, float]]:
-    probabilities = trainer.probabilities(pixels)
-    classes = np.asarray(probabilities.argmax(0) + 1, np.uint8)
-    fragments = fragments_of(classes, certainty=probabilities.max(0), least_px=least_of(trainer._store.blocks))
+    classes, parted = told_apart(trainer.probabilities(pixels), trainer.least_px)
     components = ndimage.label(classes > BACKGROUND)[0].astype(np.int32)
-    return {"objects": compare(fragments.objects(), true), "components": compare(components, true)}
+    return {"objects": compare(parted, true), "components": compare(components, true)}
+
+
+def told_apart(probabilities: NDArray[np.floating[Any]], least_px: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Class ids and object ids, (*S), of probabilities, (K, *S); objects have at least so many pixels."""
+    classes = np.asarray(probabilities.argmax(0) + 1, np.uint8)
+    return classes, fragments_of(classes, certainty=probabilities.max(0), least_px=least_px).objects()
 
 
 def _pictures(image_set: ImageSet, limit: int) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks import growth, objects, quality, results, speed, volumes
 from benchmarks.arms import ARMS
+from benchmarks.cells import NONE, cell
 from benchmarks.chart import Curve, draw
 from benchmarks.report_speed import speed_section
 from benchmarks.results import Line
@@ -15,7 +16,6 @@ from benchmarks.sets import SETS
 #: Rivals on the same marks, in the order of the tables.
 _RIVALS = ("forest", "plain", "ours")
 _FIRST_MINUTE = ("dsb2018_fluo_a", "glas_train", "vnc_sstem", "acdc_scribble")
-_NONE = "–"
 
 _INTRO = """# Benchmarks
 
@@ -123,14 +123,6 @@ def _point(line: Line, at: float | None) -> dict[str, Any] | None:
     return next((point for point in points if point["at"] == at), None)
 
 
-def _cell(values: Sequence[float], *, bold: bool = False) -> str:
-    if not values:
-        return _NONE
-    text = f"{median(values):.3f}"
-    text = f"**{text}**" if bold else text
-    return text + (f" ({min(values):.3f}–{max(values):.3f})" if len(values) > 1 else "")
-
-
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows), ""])
@@ -144,18 +136,18 @@ def _marks_table(lines: Sequence[Line], exact: int) -> str:
         if not found["ours"]:
             continue
         best = max(median(found[arm]) for arm in _RIVALS if found[arm])
-        cells = [_cell(found[arm], bold=bool(found[arm]) and median(found[arm]) == best) for arm in _RIVALS]
+        cells = [cell(found[arm], bold=bool(found[arm]) and median(found[arm]) == best) for arm in _RIVALS]
         ours = _select(lines, name, "ours", exact)
-        share = f"{100 * median(found['ours']) / median(found['full']):.1f} %" if found["full"] else _NONE
+        share = f"{100 * median(found['ours']) / median(found['full']):.1f} %" if found["full"] else NONE
         steps = f"{median(_values(ours, 'steps')):.0f}"
-        rows.append([_titled(name), *cells, _cell(found["full"]), share, steps, _rise(ours)])
+        rows.append([_titled(name), *cells, cell(found["full"]), share, steps, _rise(ours)])
     return _table(head, rows)
 
 
 def _rise(lines: Sequence[Line]) -> str:
     """How much the median Dice changed from the time before the last to the last: does it still rise?"""
     changes = [line["points"][-1]["median"] - line["points"][-2]["median"] for line in lines if len(line["points"]) > 1]
-    return f"{median(changes):+.3f}" if changes else _NONE
+    return f"{median(changes):+.3f}" if changes else NONE
 
 
 def _spread_table(lines: Sequence[Line], exact: int) -> str:
@@ -165,8 +157,8 @@ def _spread_table(lines: Sequence[Line], exact: int) -> str:
         for arm in (*_RIVALS, "full"):
             chosen = _select(lines, name, arm, exact)
             both = [_values(chosen, what) for what in ("mean", "p10")]
-            row.append(" · ".join(f"{median(values):.3f}" for values in both) if chosen else _NONE)
-        if row[3] != _NONE:
+            row.append(" · ".join(f"{median(values):.3f}" for values in both) if chosen else NONE)
+        if row[3] != NONE:
             rows.append(row)
     return "Mean · 10th percentile over the test images:\n\n" + _table(
         ["", *(ARMS[arm].title for arm in (*_RIVALS, "full"))], rows
@@ -209,7 +201,7 @@ def _minute(lines: Sequence[Line], picture: Path) -> list[str]:
                 continue
             values = [_values(chosen, "median", at) for at in times]
             seconds = [median(_values(chosen, "seconds", at)) for at in times]
-            cells = [_cell(v) if arm != "forest" else f"{median(v):.3f}" for v in values]
+            cells = [cell(v) if arm != "forest" else f"{median(v):.3f}" for v in values]
             note = f"trained in {seconds[0]:.0f} s" if arm == "forest" else _steps(chosen, times)
             rows.append([_titled(name), ARMS[arm].title, *cells, note])
             marks = [(s, median(v)) for s, v in zip(seconds, values, strict=True)]
@@ -271,6 +263,6 @@ def _rounds_table(runs: Sequence[Line]) -> str:
         cells = []
         for what in ("iou", "precision", "precision_added", "recall"):
             values = [entry[what] for entry in here if entry[what] is not None]
-            cells.append(f"{sum(values) / len(values):.3f}" if values else _NONE)
+            cells.append(f"{sum(values) / len(values):.3f}" if values else NONE)
         rows.append([str(number), *cells])
     return _table(["round", "mean IoU", "precision", "precision of what was added", "covered"], rows)

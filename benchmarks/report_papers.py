@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks import papers, results, rounds
+from benchmarks.cells import cell
 from benchmarks.results import Line
 from benchmarks.sets import SETS
 
@@ -53,7 +54,7 @@ def _question(lines: Sequence[Line], question: papers.Question, set_name: str) -
         found = [line for line in own if line["way"] == way]
         if found:
             names = ("dice", "iou", "right_weight", "wrong_weight") if weights else ("dice", "iou")
-            cells = [_cell([line[name] for line in found if name in line]) for name in names]
+            cells = [cell([line[name] for line in found if name in line], middle=mean) for name in names]
             rows.append(f"| {way} | {' | '.join(cells)} |")
     return "\n".join([*rows, ""])
 
@@ -69,13 +70,6 @@ def _rounds(lines: Sequence[Line]) -> str:
         if not found:
             continue
         each = len(found[0]["dice"]) == len(counts)
-        cells = [_cell([line["dice"][i] for line in found]) if each else "" for i in range(len(counts))]
-        rows.append(f"| {way} | {' | '.join(cells)} | {_cell([line['mean'] for line in found])} |")
+        cells = [cell([line["dice"][i] for line in found], middle=mean) if each else "" for i in range(len(counts))]
+        rows.append(f"| {way} | {' | '.join(cells)} | {cell([line['mean'] for line in found], middle=mean)} |")
     return "\n".join([*rows, ""])
-
-
-def _cell(values: Sequence[float]) -> str:
-    if not values:
-        return "–"
-    spread = f" ({min(values):.3f}–{max(values):.3f})" if len(values) > 1 else ""
-    return f"{mean(values):.3f}{spread}"

@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import coldstart, results, study
+from benchmarks.cells import NONE, cell
 from benchmarks.chart import Curve, draw
 from benchmarks.results import Line
 from benchmarks.sets import SETS
@@ -23,7 +24,7 @@ Each cell is **Dice** · mean IoU · AP: medians over the test images of the for
 union (mean over the classes but the first), and of the average precision of single objects at an IoU of 0.5, told apart
 in the same way for every method; of each the median over the seeds, of Dice also the smallest and the largest.
 """
-_MEASURES = ("median", "miou", "ap50")
+_BESIDE = ("miou", "ap50")  # the Dice
 
 
 def write(folder: Path, page: Path) -> None:
@@ -64,7 +65,7 @@ def _table(lines: Sequence[Line], name: str) -> str:
     ranked = {m: _ranked(own, m) for m in minutes}
     for way in (way for way in study.WAYS if way != "full supervision"):
         cells = [_cell(_of(own, way, m), best=ranked[m][:1] == [way]) for m in minutes]
-        if any(cell != "–" for cell in cells):
+        if any(text != NONE for text in cells):
             rows.append(f"| {way} | {' | '.join(cells)} |")
     ceiling = [line for line in own if line["way"] == "full supervision"]
     if ceiling:
@@ -110,12 +111,6 @@ def _words(lines: Sequence[Line], minutes: float, ranked: Sequence[str], ceiling
 
 
 def _cell(lines: Sequence[Line], *, best: bool = False) -> str:
-    if not lines:
-        return "–"
-    dice, *others = (
-        f"{median(values):.3f}" for what in _MEASURES if (values := [line[what] for line in lines if what in line])
-    )
-    dice = f"**{dice}**" if best else dice
-    if len(lines) > 1:
-        dice += f" ({min(line['median'] for line in lines):.3f}–{max(line['median'] for line in lines):.3f})"
-    return " · ".join([dice, *others])
+    dice = cell([line["median"] for line in lines], bold=best)
+    others = ([line[what] for line in lines if what in line] for what in _BESIDE)
+    return " · ".join([dice, *(f"{median(values):.3f}" for values in others if values)])

@@ -23,15 +23,15 @@ from benchmarks.arms import PLAIN, paint
 from benchmarks.forest import ForestBaseline
 from benchmarks.judging import summed
 from benchmarks.marks import Marked
-from benchmarks.objects import compare
+from benchmarks.objects import compare, told_apart
 from benchmarks.sets import SETS, ImageSet, Judge, Picture, data_folder
 from benchmarks.training import train
 from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.presets import PRESETS
 from napari_weakseg.core.project import Project
-from napari_weakseg.engine.finding import least_of, sizes_of
-from napari_weakseg.engine.objects import fragments_of, least_told
+from napari_weakseg.engine.finding import sizes_of
+from napari_weakseg.engine.objects import least_told
 from napari_weakseg.engine.trainer import Trainer
 
 FILE = "study.jsonl"
@@ -149,8 +149,8 @@ def learn(source: ImageSet, key: dict[str, Any], judges: Sequence[Judge]) -> dic
         try:
             for _ in train(trainer, [key["seconds"]], device=key["device"]):
                 pass
-            least_px = least_of(trainer._store.blocks)
-            return {"steps": trainer.steps, **judged(trainer.probabilities, judges, len(source.classes), least_px)}
+            found = judged(trainer.probabilities, judges, len(source.classes), trainer.least_px)
+            return {"steps": trainer.steps, **found}
         finally:
             trainer.close()
 
@@ -220,9 +220,7 @@ def judged(
     shown = [item for item in judges if (item.truth > BACKGROUND).any()]
     found, precision = [], []
     for item in shown:
-        probabilities = says(item.pixels)
-        found.append(np.asarray(probabilities.argmax(0) + 1, np.uint8))
-        certainty = probabilities.max(0).astype(np.float32)
-        parted = fragments_of(found[-1], certainty=certainty, least_px=least_px).objects()
+        classes, parted = told_apart(says(item.pixels), least_px)
+        found.append(classes)
         precision.append(compare(parted, item.objects)["ap"])
     return {**summed(found, shown, n_classes), "ap50": round(float(np.median(precision)), 4)}

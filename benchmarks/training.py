@@ -62,7 +62,7 @@ class Clock:
 
 
 def train(
-    trainer: Trainer, times_s: Sequence[float], *, device: str, first: Callable[[], None] = lambda: None
+    trainer: Trainer, times_s: Sequence[float], *, device: str, first: Callable[[Trainer], None] = lambda trainer: None
 ) -> Iterator[tuple[float, float]]:
     """Prepare and train until the last of the times; what `first` does between the two is not counted.
 
@@ -76,7 +76,7 @@ def train(
     for _ in trainer.prepare():
         pass
     prepared = clock.seconds
-    first()
+    first(trainer)
     clock.leave_out(clock.seconds - prepared)
     for at in times_s:
         while clock.seconds < at:
@@ -101,8 +101,15 @@ def predictor(trainer: Trainer) -> Predict:
     return predict
 
 
-def run_network(image_set: ImageSet, arm: Arm, run: Run, judges: Sequence[Judge]) -> dict[str, Any]:
-    """Train a network in one of the ways and judge it on the way."""
+def run_network(
+    image_set: ImageSet,
+    arm: Arm,
+    run: Run,
+    judges: Sequence[Judge],
+    *,
+    first: Callable[[Trainer], None] = lambda trainer: None,
+) -> dict[str, Any]:
+    """Train a network in one of the ways and judge it on the way; `first` as of `train`."""
     assert arm.config is not None
     torch.set_num_threads(run.threads)
     marked = annotate(image_set, seed=run.seed, exact=run.exact, limit=run.images)
@@ -113,7 +120,7 @@ def run_network(image_set: ImageSet, arm: Arm, run: Run, judges: Sequence[Judge]
         trainer = Trainer(project, arm.config, device=run.device, seed=run.seed)
         points = []
         times = [*(at for at in TIMES_S if at < run.seconds), run.seconds]
-        for at, seconds in train(trainer, times, device=run.device):
+        for at, seconds in train(trainer, times, device=run.device, first=first):
             point = {"at": at, "seconds": round(seconds, 2), "steps": trainer.steps}
             points.append(point | judge(predictor(trainer), judges, len(image_set.classes)))
         parameters = sum(weights.numel() for weights in trainer.learner.student.parameters())

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import results
+from benchmarks.cells import cell
 from benchmarks.judging import dice
 from benchmarks.quality import Options
 from benchmarks.sets import ImageSet, Picture, data_folder
@@ -139,7 +140,7 @@ def section(lines: Sequence[Mapping[str, Any]]) -> str:
             way: [x["median"] for (n, w, _, d, s), x in chosen.items() if (n, w, d, s) == (name, way, device, seconds)]
             for way in WAYS
         }
-        cells = [_told(found[way]) for way in WAYS]
+        cells = [cell(found[way]) for way in WAYS]
         share = (
             100 * np.median(found["sparse"]) / np.median(found["full"]) if found["sparse"] and found["full"] else None
         )
@@ -148,13 +149,6 @@ def section(lines: Sequence[Mapping[str, Any]]) -> str:
         title = f"{_SETS[name].title} (`{name}`), {device}, {seconds:g} s, {seeds} seed{'s' * (seeds > 1)}"
         rows.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join([_WORDS, *rows, "", f"Measured at {results.commits(chosen.values())}, not later.", ""])
-
-
-def _told(values: Sequence[float]) -> str:
-    if not values:
-        return "–"
-    spread = f" ({min(values):.3f}–{max(values):.3f})" if len(values) > 1 else ""
-    return f"{np.median(values):.3f}{spread}"
 
 
 _WORDS = f"""## Volumes

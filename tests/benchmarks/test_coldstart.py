@@ -31,7 +31,15 @@ def test_hidden_squares_change_the_network_and_leave_no_gradient(tmp_path: Path)
 
 def test_the_page_sets_both_beginnings_side_by_side() -> None:
     assert "Not measured yet" in coldstart.section([])
-    common = {"set": "glas_train", "seconds": 60.0, "images": 0, "judges": 0, "commit": "abc"}
+    common = {
+        "set": "glas_train",
+        "seconds": 60.0,
+        "images": 0,
+        "judges": 0,
+        "commit": "abc",
+        "device": "cpu",
+        "threads": 2,
+    }
     lines = [
         {**common, "waited": waited, "seed": seed, "points": [{"at": 10.0, "median": value + seed / 100}]}
         for waited, value in ((0.0, 0.6), (60.0, 0.5))

@@ -14,6 +14,7 @@ from napari_weakseg.engine.store import BlockStore
 from napari_weakseg.engine.unseen_images import UnseenImages
 
 MakeProject = Callable[..., Any]
+new_forest = partial(PixelForest, 2, 1, 2, seed=0, jobs=1)
 
 
 def store_of(make_project: MakeProject, images: int, *, alike: bool) -> BlockStore:
@@ -34,9 +35,9 @@ def store_of(make_project: MakeProject, images: int, *, alike: bool) -> BlockSto
 
 
 def looked(blocks: list[Block], turns: int = 4) -> UnseenImages:
-    unseen = UnseenImages(partial(PixelForest, 2, 1, 2, seed=0, jobs=1), seed=0)
+    unseen = UnseenImages(seed=0)
     for _ in range(turns):
-        unseen.look(blocks)
+        unseen.look(blocks, new_forest)
     return unseen
 
 
@@ -67,7 +68,7 @@ def test_what_was_found_is_saved_and_thrown_away_when_other_images_are_marked(ma
     unseen, again = looked(blocks), looked([])
     again.restore(unseen.save())
     assert again.share == unseen.share > 0
-    again.look([block for block in blocks if block.place.image != "i0"])
+    again.look([block for block in blocks if block.place.image != "i0"], new_forest)
     assert again.share == 0
 
 

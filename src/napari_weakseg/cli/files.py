@@ -36,8 +36,8 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
             raise ImageError(f"“{path}” does not exist.", "Check the name and the folder.")
         if path.is_dir() and path.suffix.lower() != ".zarr":
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-            names = {p.stem for p in inside}
-            inside = [p for p in inside if not any(p.stem.removesuffix(end) in names - {p.stem} for end in _OF_RESULTS)]
+            results = {p.stem + ending for p in inside for ending in _OF_RESULTS}
+            inside = [p for p in inside if p.stem not in results]
             if not inside:
                 endings = ", ".join(sorted(IMAGE_SUFFIXES))
                 raise ImageError(f"There is no image in “{path}”.", f"Images end in {endings}.")

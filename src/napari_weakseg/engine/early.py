@@ -23,8 +23,8 @@ __all__ = ["EarlyForest"]
 _HALF = 38.0  # steps for each class until the forest counts half: to tell more classes apart takes more steps
 _LEAST = 0.03  # share from which it is left out
 _MANY_TIMES, _NOTABLY = 4, 1.2  # as many blocks as it has learned from, for it to learn again
-_JUDGED_EVERY = 50  # steps between two looks at whether it still helps
 _UNSEEN_EVERY = 10  # steps between two looks at images that are left out
+_JUDGED_EVERY = 5 * _UNSEEN_EVERY  # steps between two looks at whether it still helps
 _JUDGES = 8  # windows that this is judged on
 _WINDOW_PX = {2: 256, 3: 48}  # their side, by the number of spatial axes
 
@@ -49,13 +49,14 @@ class EarlyForest:
         if wanted:  # it takes seconds, which the images are read in
             threading.Thread(target=importlib.import_module, args=("sklearn.ensemble",), daemon=True).start()
         self.judged_share: float | None = None
-        self._unseen: UnseenImages | None = None
+        self._unseen = UnseenImages(seed=seed)
 
     def begin(self, ndim: int, channels: int, classes: int) -> None:
         """Begin anew, for so many classes."""
         self._classes = classes
-        make = functools.partial(PixelForest, ndim, channels, classes, seed=self._seed, jobs=torch.get_num_threads())
-        self._forest, self._unseen = make(), UnseenImages(make, seed=self._seed)
+        jobs = torch.get_num_threads()
+        self._make = functools.partial(PixelForest, ndim, channels, classes, seed=self._seed, jobs=jobs)
+        self._forest, self._unseen = self._make(), UnseenImages(seed=self._seed)
 
     @property
     def ready(self) -> PixelForest | None:
@@ -72,7 +73,7 @@ class EarlyForest:
         fading = float(expit(3 * (1 - step / (_HALF * self._classes))))
         if self.judged_share is not None:
             return (fading + self.judged_share) / 2
-        return max(fading, self._unseen.share) if self._unseen is not None else fading
+        return max(fading, self._unseen.share)
 
     def counts(self, step: int) -> bool:
         """Whether it has anything to say still."""
@@ -97,10 +98,9 @@ class EarlyForest:
         one exact image can judge, and the forest was kept where it did harm.
         """
         forest = self.ready
-        if not step or not self.counts(step) or forest is None:
+        if not step or step % _UNSEEN_EVERY or not self.counts(step) or forest is None:
             return
-        if self._unseen is not None and not step % _UNSEEN_EVERY:
-            self._unseen.look(self._store.blocks)
+        self._unseen.look(self._store.blocks, self._make)
         if step % _JUDGED_EVERY:
             return
         judges = [block for block in self._store.blocks if block.held_out.any()]
@@ -138,12 +138,12 @@ class EarlyForest:
 
     def judged(self) -> dict[str, Any]:
         """Give what was found out about the forest, as JSON."""
-        return {"share": self.judged_share, "unseen": None if self._unseen is None else self._unseen.save()}
+        return {"share": self.judged_share, "unseen": self._unseen.save()}
 
     def restore(self, tensors: Mapping[str, Tensor], judged: Mapping[str, Any]) -> None:
         """Take back what `save` and `judged` gave; the pixels only where it has not learned already."""
         self.judged_share = judged["share"]
-        if self._unseen is not None and judged["unseen"] is not None:
+        if "unseen" in judged:
             self._unseen.restore(judged["unseen"])
         if self._forest is not None and not self._forest.ready:
             self._forest.restore(tensors)

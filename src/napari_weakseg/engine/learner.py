@@ -132,7 +132,7 @@ class Learner:
 
     # -- a step ----------------------------------------------------------------------------------------------
 
-    def step(self, batch: Batch, step: int, blocks: Sequence[Block]) -> None:
+    def step(self, batch: Batch, step: int, *, exact_blocks: int) -> None:
         """Make an optimiser step.
 
         Parameters
@@ -141,12 +141,12 @@ class Learner:
             As large as the network sees it.
         step : int
             Steps made before.
-        blocks : sequence of Block
-            All that there are; their number of exact ones matters.
+        exact_blocks : int
+            How many there are: with too few, trust is not learned.
         """
         self.student.train()
         with devices.autocast(self._device, self.student.ndim):
-            loss = self._loss(batch, step, blocks)
+            loss = self._loss(batch, step, exact_blocks)
         loss.backward()  # type: ignore[no-untyped-call]
         for weights in self.student.parameters():  # one bad number must not spoil the network for good
             if weights.grad is not None:
@@ -158,7 +158,7 @@ class Learner:
         self.teacher.decay = min(self._config.ema, 1 - _YOUNG / (_YOUNG + step))
         self.teacher.update(self.student)
 
-    def _loss(self, batch: Batch, step: int, blocks: Sequence[Block]) -> Tensor:
+    def _loss(self, batch: Batch, step: int, exact_blocks: int) -> Tensor:
         config = self._config
         image, given = self.given(batch)
         self.voice.seen.append(image)
@@ -167,7 +167,7 @@ class Learner:
         mix = self._mix(image) if config.second != "off" and config.second_weight else None
         terms = objective(config, out, given, teacher=teacher, mix=mix)
         self.shares.learn(config, given)
-        self._trust.learn(step, out, given, sum(block.exact for block in blocks))
+        self._trust.learn(step, out, given, exact_blocks)
         self.terms = {name: value.detach() for name, value in terms.items()}
         return torch.stack(list(terms.values())).sum()
 

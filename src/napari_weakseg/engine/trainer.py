@@ -201,7 +201,7 @@ class Trainer:
         learner.look_around(self.steps, self._store.blocks, self._rng)
         self._early.judge(self.steps, self._says_evenly)
         batch = downsampled(self._sampler.draw(self._store.blocks), self._sizes.factors, self._rng)
-        learner.step(batch, self.steps, self._store.blocks)
+        learner.step(batch, self.steps, exact_blocks=sum(block.exact for block in self._store.blocks))
         self.steps += 1
 
     def agree(self) -> None:
@@ -476,7 +476,7 @@ class Trainer:
         )
         self._rng.bit_generator.state = state["rng"]
         self._least_px = int(state.get("least_px", 0))
-        self._early.restore(tensors, state.get("forest", {"share": state.get("forest_share"), "unseen": None}))
+        self._early.restore(tensors, state.get("forest", {"share": state.get("forest_share")}))
         self._grower.restore(state["growth"])
         self._store.restore(tensors, state["blocks"])
         self._trust.restore(state["trust"], self._store.blocks, self._device)

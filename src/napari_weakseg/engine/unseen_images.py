@@ -27,18 +27,19 @@ class UnseenImages:
 
     Parameters
     ----------
-    make : callable
-        Makes a forest that has learned nothing.
     seed : int
     """
 
-    def __init__(self, make: Callable[[], PixelForest], *, seed: int) -> None:
-        self._make, self._seed = make, seed
+    def __init__(self, *, seed: int) -> None:
+        self._seed = seed
         self._images: list[str] = []
         self._found: list[dict[int, float]] = []  # share of right pixels by class, of each image that had its turn
 
-    def look(self, blocks: Sequence[Block]) -> None:
-        """Leave the next image out, learn from the others, and see; start again where other images are marked."""
+    def look(self, blocks: Sequence[Block], make: Callable[[], PixelForest]) -> None:
+        """Leave the next image out, learn from the others, and see; start again where other images are marked.
+
+        `make` gives a forest that has learned nothing.
+        """
         marked = [block for block in blocks if block.marked_at]
         images = sorted({block.place.image for block in marked})
         if images != self._images:
@@ -48,7 +49,7 @@ class UnseenImages:
         turn = len(self._found)
         left_out = np.random.default_rng([self._seed, len(images)]).permutation(images)[turn]
         rng = np.random.default_rng([self._seed, turn])
-        forest = self._make()
+        forest = make()
         forest.fit([block for block in marked if block.place.image != left_out], rng)
         right: dict[int, list[float]] = {}
         for block in marked if forest.ready else ():
