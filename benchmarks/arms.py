@@ -23,6 +23,7 @@ PLAIN = TrainConfig(
     prior_correction=0,
     growth="off",
     weighting="plain",
+    zoom=1.25,
     intensity=0,
     **{name: 0 for name in TrainConfig.model_fields if name.endswith("_weight")},
 )

@@ -25,7 +25,7 @@ from napari_weakseg.engine.trainer import Trainer
 
 FILE = "objects.jsonl"
 KEY = ("set", "arm", "exact", "seed", "seconds", "device", "threads", "images", "judges", "revision")
-SETS_OF_OBJECTS = ("dsb2018_fluo_a", "usiigaci_phase")
+SETS_OF_OBJECTS = ("dsb2018_fluo_a", "usiigaci_phase", "dsb2018_bf_cytology")
 SECONDS = 60.0
 EXACT = 3
 _IOU = 0.5

@@ -174,6 +174,7 @@ SETS = {
         ImageSet("glas_train", "glands, H&E histology"),
         ImageSet("wbc_smear", "white blood cells, stained smear"),
         ImageSet("vnc_sstem", "neural tissue, electron microscopy", marks="strokes", crop_px=512),
+        ImageSet("dsb2018_bf_cytology", "nuclei of a smear, brightfield"),
         ImageSet("acdc_scribble", "heart, MRI", marks="scribbles", judges=40),
     )
 }

@@ -76,8 +76,10 @@ class TrainConfig(BaseModel):
         published.
     presence_dice : {"none", "soft", "log"}
         Dice loss beside published presence masking.
-    intensity : float
-        Strength of the augmentation of grey values, 0 to 1.
+    zoom : float or None
+        Patches are now and then made larger or smaller by up to this. None: the more, the fewer images are marked.
+    intensity : float or None
+        Strength of the augmentation of grey values, 0 to 1. None: the stronger, the fewer images are marked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -114,7 +116,8 @@ class TrainConfig(BaseModel):
     second_weight: float = Field(default=1.0, ge=0)
     presence: Literal["set", "base", "or", "plus"] = "set"
     presence_dice: Literal["none", "soft", "log"] = "log"
-    intensity: float = Field(default=0.2, ge=0, le=1)
+    zoom: float | None = Field(default=None, ge=1, le=4)
+    intensity: float | None = Field(default=None, ge=0, le=1)
 
     @property
     def learns_from_tags(self) -> bool:

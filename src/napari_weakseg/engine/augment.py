@@ -115,11 +115,11 @@ def sample_geometry(
     *,
     orientation: Orientation,
     generator: torch.Generator,
-    affine_probability: float = 0.3,
+    resampled: float = 0.3,
     max_angle_deg: float = 20.0,
-    max_scale: float = 1.25,
+    zoom: float = 1.25,
 ) -> Geometry:
-    """Draw turns, flips and now and then a small rotation and scale for a batch.
+    """Draw turns, flips and now and then a rotation and scale for a batch.
 
     Parameters
     ----------
@@ -131,10 +131,10 @@ def sample_geometry(
         "fixed" draws no turn and no flip: something in the image has an up and a down.
     generator : torch.Generator
         On the host.
-    affine_probability : float
-        Share of *batches* that are resampled (all their samples, each with its own rotation and scale).
-    max_angle_deg, max_scale : float
-        Rotation is uniform in ± `max_angle_deg`, scale log-uniform in ``[1 / max_scale, max_scale]``.
+    resampled : float
+        Share of *batches* that are rotated and scaled (all their samples, each in its own way).
+    max_angle_deg, zoom : float
+        Rotation is uniform in ± `max_angle_deg`, scale log-uniform in ``[1 / zoom, zoom]``.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def sample_geometry(
     ndim = len(shape)
     drawn = torch.randint(0, 2, (n, ndim + 2), generator=generator).tolist()
     angle, log_scale = (2 * torch.rand(2, n, generator=generator) - 1).unbind()
-    resample = torch.rand((), generator=generator).item() < affine_probability
+    resample = torch.rand((), generator=generator).item() < resampled
     each = [View() for _ in range(n)]
     if orientation == "any":
         quarter = 1 if shape[-1] == shape[-2] else 0
@@ -151,7 +151,7 @@ def sample_geometry(
     affine = None
     if resample:
         angle = angle * math.radians(max_angle_deg)
-        scale = torch.exp(-log_scale * math.log(max_scale))
+        scale = torch.exp(-log_scale * math.log(zoom))
         cos, sin = scale * angle.cos(), scale * angle.sin()
         affine = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
     return Geometry(tuple(each), affine)

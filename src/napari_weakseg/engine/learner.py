@@ -29,6 +29,7 @@ from napari_weakseg.engine.teacher import (
     teacher_target,
 )
 from napari_weakseg.engine.trust_learning import TrustLearner
+from napari_weakseg.engine.variety import Variety
 from napari_weakseg.engine.voice import LATELY, Voice
 
 __all__ = ["Learner", "heads_of"]
@@ -81,6 +82,7 @@ class Learner:
         peers: Peers | None = None,
     ) -> None:
         self._config, self._trust, self._peers = config, trust, peers
+        self._variety = Variety.of((), config)
         self._device = next(student.parameters()).device
         self._factors = factors
         self._random = torch.Generator().manual_seed(seed)
@@ -132,7 +134,7 @@ class Learner:
 
     # -- a step ----------------------------------------------------------------------------------------------
 
-    def step(self, batch: Batch, step: int, *, exact_blocks: int) -> None:
+    def step(self, batch: Batch, step: int, blocks: Sequence[Block]) -> None:
         """Make an optimiser step.
 
         Parameters
@@ -141,12 +143,14 @@ class Learner:
             As large as the network sees it.
         step : int
             Steps made before.
-        exact_blocks : int
-            How many there are: with too few, trust is not learned.
+        blocks : sequence of Block
+            All of those that batches are drawn from: how many are marked says how much views vary, and with too few
+            exact ones trust is not learned.
         """
+        self._variety = Variety.of(blocks, self._config)
         self.student.train()
         with devices.autocast(self._device, self.student.ndim):
-            loss = self._loss(batch, step, exact_blocks)
+            loss = self._loss(batch, step, sum(block.exact for block in blocks))
         loss.backward()  # type: ignore[no-untyped-call]
         for weights in self.student.parameters():  # one bad number must not spoil the network for good
             if weights.grad is not None:
@@ -176,7 +180,14 @@ class Learner:
         image = batch.image.to(self._device, non_blocking=True)
         fields = {name: x.to(self._device, non_blocking=True) for name, x in batch.fields.items()}
         shape = image.shape[2:]
-        geometry = sample_geometry(len(image), shape, orientation=self._config.orientation, generator=self._random)
+        geometry = sample_geometry(
+            len(image),
+            shape,
+            orientation=self._config.orientation,
+            generator=self._random,
+            resampled=self._variety.resampled,
+            zoom=self._variety.zoom,
+        )
         image, fields = apply_geometry(
             image,
             fields,
@@ -196,7 +207,7 @@ class Learner:
         )
 
     def _strong(self, image: Tensor) -> Tensor:
-        drawn = sample_intensity(len(image), image.shape[1], generator=self._random, strength=self._config.intensity)
+        drawn = sample_intensity(len(image), image.shape[1], generator=self._random, strength=self._variety.intensity)
         return apply_intensity(image, drawn)
 
     def _pseudo_label(self, image: Tensor, allowed: Tensor, step: int) -> PseudoLabel:

@@ -201,7 +201,7 @@ class Trainer:
         learner.look_around(self.steps, self._store.blocks, self._rng)
         self._early.judge(self.steps, self._says_evenly)
         batch = downsampled(self._sampler.draw(self._store.blocks), self._sizes.factors, self._rng)
-        learner.step(batch, self.steps, exact_blocks=sum(block.exact for block in self._store.blocks))
+        learner.step(batch, self.steps, self._store.blocks)
         self.steps += 1
 
     def agree(self) -> None:
