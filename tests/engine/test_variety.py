@@ -51,10 +51,10 @@ def test_painted_frames_of_a_stack_count_one_by_one(make_project: MakeProject) -
     image = project.add_image(np.random.default_rng(0).random((8, 32, 32)), name="stack", axes="TYX")
     for t in range(6):
         image.paint(np.ones((1, 4, 4), np.uint8), start=(t, 2, 2))
-    assert Variety.of(blocks_of(project), TrainConfig()).zoom == 1.25
+    assert Variety.of(blocks_of(project), TrainConfig()).intensity == 0.2
 
 
-@pytest.mark.parametrize("painted", [1, 9])
+@pytest.mark.parametrize("painted", [1, 8])
 def test_settings_say_otherwise(make_project: MakeProject, painted: int) -> None:
     found = variety(make_project, painted=painted, zoom=1.5, intensity=0.0)
     assert (found.zoom, found.intensity) == (1.5, 0.0)
