@@ -141,7 +141,7 @@ def _study(given: argparse.Namespace) -> None:
     study.run(
         study.Options(
             size=given.size,
-            ways=given.ways or tuple(study.WAYS),
+            ways=given.ways or study.SIZES[given.size].ways,
             policy=given.policy,
             device=given.device,
             threads=given.threads,
