@@ -1,6 +1,7 @@
-"""``python -m benchmarks [PART]``: quality, growth, objects, volumes, speed, study, coldstart, papers, rounds, report.
+"""``python -m benchmarks [PART]``.
 
-Where none is named: quality, growth, objects, volumes, speed and the report.
+Parts: quality, growth, objects, volumes, speed, study, scribbles, coldstart, papers, rounds, report. Where none is
+named: quality, growth, objects, volumes, speed and the report.
 """
 
 import argparse
@@ -114,6 +115,12 @@ def _coldstart(given: argparse.Namespace) -> None:
     coldstart.run(_options(given, seconds=coldstart.SECONDS, sets=given.sets or coldstart.SETS_STARTED))
 
 
+def _scribbles(given: argparse.Namespace) -> None:
+    from benchmarks import scribbles
+
+    scribbles.run(_options(given, seconds=scribbles.SECONDS))
+
+
 def _volumes(given: argparse.Namespace) -> None:
     from benchmarks import volumes
 
@@ -182,11 +189,11 @@ def _rounds(given: argparse.Namespace) -> None:
 
 
 def _report(given: argparse.Namespace) -> None:
-    from benchmarks import coldstart, papers, report, report_papers, report_study, rounds, study
+    from benchmarks import coldstart, papers, report, report_papers, report_study, rounds, scribbles, study
 
     report.write(given.results, given.page)
     print(f"Written: {given.page}")
-    if any((given.results / file).exists() for file in (study.FILE, coldstart.FILE)):
+    if any((given.results / file).exists() for file in (study.FILE, scribbles.FILE, coldstart.FILE)):
         page = given.page.with_name("study.md")
         report_study.write(given.results, page)
         print(f"Written: {page}")
@@ -203,6 +210,7 @@ _COMMANDS = {
     "volumes": _volumes,
     "speed": _speed,
     "study": _study,
+    "scribbles": _scribbles,
     "coldstart": _coldstart,
     "papers": _papers,
     "rounds": _rounds,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from benchmarks import coldstart, results, study
+from benchmarks import coldstart, results, scribbles, study
 from benchmarks.cells import NONE, cell
 from benchmarks.chart import Curve, draw
 from benchmarks.results import Line
@@ -41,6 +41,7 @@ def write(folder: Path, page: Path) -> None:
         parts += [_table(of, name) for name in names]
     if not lines:
         parts.append("Not run yet.\n")
+    parts.append(scribbles.section(results.read(folder / scribbles.FILE)))
     parts.append(coldstart.section(results.read(folder / coldstart.FILE)))
     page.write_text("\n".join(parts), encoding="utf-8")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tifffile
@@ -111,10 +111,21 @@ class ImageSet:
         assert isinstance(table, dict)
         return tuple(str(table[key]).partition(" (")[0] for key in sorted(table, key=int))
 
+    @cached_property
+    def _split(self) -> dict[str, Any]:
+        split: dict[str, Any] = json.loads((self.folder / "split.json").read_text(encoding="utf-8"))
+        return split
+
     def names(self, split: Literal["train", "test"]) -> list[str]:
         """Names of the images of a split."""
-        names: list[str] = json.loads((self.folder / "split.json").read_text(encoding="utf-8"))[split]
+        names: list[str] = self._split[split]
         return names
+
+    @property
+    def tasks(self) -> dict[str, list[str]]:
+        """Names of the images of each task, for a set of several tasks; else empty."""
+        groups: dict[str, list[str]] = self._split.get("groups", {})
+        return groups
 
     def picture(self, name: str) -> Picture:
         """Read the masks of an image."""
@@ -125,9 +136,9 @@ class ImageSet:
             truth, objects = mask.astype(np.uint8) + 1, _components(mask)
         return Picture(name, self.folder / "images" / f"{name}.tif", truth, objects)
 
-    def scribbles(self, name: str) -> NDArray[np.uint8]:
+    def scribbles(self, name: str, folder: str = "scribbles") -> NDArray[np.uint8]:
         """Read what a person scribbled: class ids from 1, 0 = nothing."""
-        drawn = tifffile.imread(self.folder / "scribbles" / f"{name}.tif")
+        drawn = tifffile.imread(self.folder / folder / f"{name}.tif")
         return np.where(drawn == 255, 0, drawn + 1).astype(np.uint8)
 
     def judged(self, limit: int = 0) -> list[Judge]:

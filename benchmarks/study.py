@@ -146,19 +146,24 @@ def _grid(options: Options) -> Iterator[dict[str, Any]]:
 
 def learn(source: ImageSet, key: dict[str, Any], judges: Sequence[Judge]) -> dict[str, Any]:
     """Mark, train and judge once."""
-    torch.set_num_threads(key["threads"])
     with tempfile.TemporaryDirectory() as folder, _marked(Path(folder), source, key) as project:
-        config = WAYS[key["way"]]
-        if config is None:
-            return _by_forest(project, key, judges)
-        trainer = Trainer(project, config, device=key["device"], seed=key["seed"])
-        try:
-            for _ in train(trainer, [key["seconds"]], device=key["device"]):
-                pass
-            found = judged(trainer.probabilities, judges, len(source.classes), trainer.least_px)
-            return {"steps": trainer.steps, **found}
-        finally:
-            trainer.close()
+        return taught(project, key, judges)
+
+
+def taught(project: Project, key: dict[str, Any], judges: Sequence[Judge]) -> dict[str, Any]:
+    """Learn from a project in one of the ways, and judge."""
+    torch.set_num_threads(key["threads"])
+    config = WAYS[key["way"]]
+    if config is None:
+        return _by_forest(project, key, judges)
+    trainer = Trainer(project, config, device=key["device"], seed=key["seed"])
+    try:
+        for _ in train(trainer, [key["seconds"]], device=key["device"]):
+            pass
+        found = judged(trainer.probabilities, judges, len(project.classes), trainer.least_px)
+        return {"steps": trainer.steps, **found}
+    finally:
+        trainer.close()
 
 
 def _marked(folder: Path, source: ImageSet, key: dict[str, Any]) -> Project:

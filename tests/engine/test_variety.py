@@ -34,12 +34,12 @@ def variety(make_project: MakeProject, *, painted: int, bare: int = 0, **setting
     return Variety.of(blocks_of(project), TrainConfig(**settings))
 
 
-def test_one_or_two_images_are_seen_in_most_ways_and_many_in_fewest(make_project: MakeProject) -> None:
-    found = [variety(make_project, painted=n) for n in (1, 2, 3, 4, 6, 9)]
-    assert found[0] == found[1] == Variety(zoom=2.0, resampled=0.7, intensity=0.5)
-    assert found[1].zoom > found[2].zoom > found[3].zoom > found[4].zoom
-    assert found[1].intensity > found[2].intensity > found[3].intensity > found[4].intensity
-    assert found[4] == found[5] == Variety(zoom=1.25, resampled=0.3, intensity=0.2)
+def test_up_to_three_images_are_seen_in_most_ways_and_from_five_on_in_fewest(make_project: MakeProject) -> None:
+    one, three, four, five, nine = (variety(make_project, painted=n) for n in (1, 3, 4, 5, 9))
+    assert one == three == Variety(zoom=2.0, resampled=0.7, intensity=0.5)
+    assert three.zoom > four.zoom > five.zoom
+    assert three.intensity > four.intensity > five.intensity
+    assert five == nine == Variety(zoom=1.25, resampled=0.3, intensity=0.2)
 
 
 def test_images_without_paint_do_not_count(make_project: MakeProject) -> None:

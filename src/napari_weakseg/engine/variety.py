@@ -1,6 +1,6 @@
 """How much the views vary that the network learns on.
 
-Of one or two marked images a network learns the size and the brightness by heart, and an image in which cells are
+Of two or three marked images a network learns the size and the brightness by heart, and an image in which cells are
 twice as large is strange to it. So it sees fewer images in more ways. Where many are marked, they vary themselves.
 """
 
@@ -13,7 +13,7 @@ from napari_weakseg.engine.blocks import Block
 
 __all__ = ["Variety"]
 
-_FEW, _MANY = 2, 6  # marked images up to which views vary most, and from which they vary least
+_FEW, _MANY = 3, 5  # marked images up to which views vary most, and from which they vary least
 _ZOOM, _RESAMPLED, _INTENSITY = (1.25, 2.0), (0.3, 0.7), (0.2, 0.5)  # least and most
 
 

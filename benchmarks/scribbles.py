@@ -1,0 +1,135 @@
+"""Scribbles that people drew: ours beside the baselines, and exact masks of the same images as the ceiling.
+
+How long they took is not known, so there is no axis of minutes. One run = one task, one way to learn, one seed; where
+several people scribbled the seed chooses whose scribbles are learned from.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks import results, study
+from benchmarks.arms import paint
+from benchmarks.cells import NONE, cell
+from benchmarks.quality import Options
+from benchmarks.results import Line
+from benchmarks.sets import SETS, ImageSet, data_folder, judges_of
+from napari_weakseg.core.project import Project
+
+FILE = "scribbles.jsonl"
+KEY = ("set", "task", "way", "seed", "seconds", "device", "threads", "images", "judges", "revision")
+SECONDS = 30.0
+WAYS = ("ours", "plain", "forest", "full supervision")
+PEOPLE = 3
+
+_SETS = {
+    "medscribble": ImageSet("medscribble", "twelve medical tasks of two or three images each", marks="scribbles"),
+    "acdc_scribble": SETS["acdc_scribble"],
+}
+
+
+def run(options: Options) -> None:
+    """Make all runs that are not finished yet, seed by seed."""
+    data_folder()
+    results.make_runs(
+        options.folder / FILE,
+        KEY,
+        _grid(options),
+        threads=options.threads,
+        named=lambda key: f"{key['task'] or key['set']}, seed {key['seed']}, {key['way']}",
+        measure=_measured,
+        told=lambda found: f"{found['median']:.3f}",
+    )
+
+
+def _grid(options: Options) -> Iterator[Line]:
+    common = options.common("benchmarks.scribbles")
+    for seed in range(options.seeds):
+        for name, image_set in _SETS.items():
+            for task in image_set.tasks or [""]:
+                for way in WAYS:
+                    yield {"set": name, "task": task, "way": way, "seed": seed, **common}
+
+
+def _measured(key: Line) -> dict[str, Any]:
+    image_set = _SETS[key["set"]]
+    teaching, judging = _images(image_set, key["task"], key["images"], key["judges"])
+    judges = [judge for name in judging for judge in judges_of(image_set.picture(name))]
+    with tempfile.TemporaryDirectory() as folder, _project(Path(folder), image_set, teaching, key) as project:
+        return study.taught(project, key, judges)
+
+
+def _images(image_set: ImageSet, task: str, images: int, judges: int) -> tuple[list[str], list[str]]:
+    """Names of the images that teach, and of those that judge."""
+    if not task:
+        return image_set.names("train")[: images or None], [picture.name for picture in image_set.judging(judges)]
+    of = image_set.tasks[task]
+    teaching, judging = ([name for name in of if name in image_set.names(split)] for split in ("train", "test"))
+    return teaching[: images or None], judging[: judges or None]
+
+
+def _project(folder: Path, image_set: ImageSet, names: Sequence[str], key: Line) -> Project:
+    """Put images into a project, with what a person scribbled, or with their exact masks."""
+    project = Project.create(folder / "scribbles.weakseg", image_set.classes)
+    whose = f"scribbles{key['seed'] % PEOPLE + 1}" if key["task"] else "scribbles"
+    for name in names:
+        picture = image_set.picture(name)
+        image = project.add_image(picture.path, name=name)
+        if key["way"] == "full supervision":
+            paint(image, picture.truth, picture.objects)
+            image.coverage(None, "exact")
+        else:
+            image.paint(image_set.scribbles(name, whose))
+    return project
+
+
+def section(lines: Sequence[Line]) -> str:
+    """Part of the page of results."""
+    chosen = results.newest(
+        [line for line in lines if not (line["images"] or line["judges"])],
+        ("set", "task", "way", "seed", "seconds", "device", "threads"),
+    ).values()
+    parts = [_WORDS]
+    if not chosen:
+        return "\n".join([*parts, "Not measured yet.\n"])
+    for scope in sorted({(line["device"], line["threads"], line["seconds"]) for line in chosen}):
+        of = [line for line in chosen if (line["device"], line["threads"], line["seconds"]) == scope]
+        parts += [f"{scope[2]:g} s on {scope[0]}, {scope[1]} threads.\n", *_table(of), ""]
+    return "\n".join([*parts, f"Measured at {results.commits(chosen)}, not later.", ""])
+
+
+def _table(lines: Sequence[Line]) -> list[str]:
+    rows = [f"| | {' | '.join(WAYS)} |", f"| --- |{' ---: |' * len(WAYS)}"]
+    for name, image_set in _SETS.items():
+        own = [line for line in lines if line["set"] == name]
+        tasks = sorted({line["task"] for line in own})
+        by_way = {way: {task: _values(own, task, way) for task in tasks} for way in WAYS}
+        for task in tasks:
+            rows.append(_row(task or f"{image_set.title} (`{name}`)", [by_way[way][task] for way in WAYS]))
+        if len(tasks) > 1:
+            middle = [[median(values) for values in by_way[way].values() if values] for way in WAYS]
+            cells = [f"{median(values):.3f}" if len(values) == len(tasks) else NONE for values in middle]
+            rows.append(f"| **median of the {len(tasks)} tasks** (`{name}`) | {' | '.join(cells)} |")
+    return rows
+
+
+def _values(lines: Sequence[Line], task: str, way: str) -> list[float]:
+    return [line["median"] for line in lines if (line["task"], line["way"]) == (task, way)]
+
+
+def _row(title: str, found: Sequence[Sequence[float]]) -> str:
+    marks = [median(values) if values else 0.0 for values in found[:-1]]
+    best = marks.index(max(marks))
+    cells = [cell(values, bold=number == best) for number, values in enumerate(found)]
+    return f"| {title} | {' | '.join(cells)} |"
+
+
+_WORDS = """## Scribbles that people drew
+
+Median Dice over the test images, of each task the median over the seeds and in brackets the smallest and the largest.
+The twelve small tasks have two or three images to learn from and one or two to judge by, of 256 × 256 pixels; three
+people scribbled, and each seed takes another one. Nothing is said about how complete the scribbles are. *full
+supervision* has the exact masks of the same images.
+"""
