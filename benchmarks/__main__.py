@@ -40,13 +40,15 @@ def _parser() -> argparse.ArgumentParser:
     from benchmarks.annotator import POLICIES
     from benchmarks.arms import ARMS
     from benchmarks.papers import QUESTIONS
+    from benchmarks.scribbles import SCRIBBLED
     from benchmarks.speed import PARTS
     from benchmarks.study import WAYS
+    from benchmarks.volumes import SETS as VOLUMES
 
     threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("what", nargs="?", default="all", choices=("all", *_COMMANDS))
-    parser.add_argument("--sets", nargs="+", choices=list(SETS), help="image sets")
+    parser.add_argument("--sets", nargs="+", choices=sorted({*SETS, *SCRIBBLED, *VOLUMES}), help="image sets")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), help="methods (quality)")
     parser.add_argument("--exact", nargs="+", type=int, help="numbers of exact images (quality, growth)")
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), help="what to measure (speed)")
@@ -81,6 +83,14 @@ def _options(given: argparse.Namespace, *, seconds: float, **chosen: Any) -> "qu
     )
 
 
+def _sets(given: argparse.Namespace, usual: Sequence[str], known: Sequence[str] = tuple(SETS)) -> tuple[str, ...]:
+    """Sets that were asked for and that a part knows, or the usual ones."""
+    asked = tuple(name for name in given.sets or usual if name in known)
+    if not asked and given.what != "all":
+        raise SystemExit(f"“{given.what}” has none of these sets. It has: {', '.join(known)}.")
+    return asked
+
+
 def _quality(given: argparse.Namespace) -> None:
     from benchmarks import quality
 
@@ -88,7 +98,7 @@ def _quality(given: argparse.Namespace) -> None:
         _options(
             given,
             seconds=quality.SECONDS,
-            sets=given.sets or tuple(SETS),
+            sets=_sets(given, quality.SETS_MEASURED),
             arms=given.arms or quality.DEFAULT_ARMS,
             exact=quality.EXACT if given.exact is None else given.exact,
         )
@@ -100,31 +110,33 @@ def _growth(given: argparse.Namespace) -> None:
     from benchmarks.quality import EXACT
 
     exact = EXACT if given.exact is None else given.exact
-    growth.run(_options(given, seconds=growth.SECONDS, sets=given.sets or growth.SETS_GROWN, exact=exact))
+    growth.run(_options(given, seconds=growth.SECONDS, sets=_sets(given, growth.SETS_GROWN), exact=exact))
 
 
 def _objects(given: argparse.Namespace) -> None:
     from benchmarks import objects
 
-    objects.run(_options(given, seconds=objects.SECONDS, sets=given.sets or objects.SETS_OF_OBJECTS))
+    objects.run(_options(given, seconds=objects.SECONDS, sets=_sets(given, objects.SETS_OF_OBJECTS)))
 
 
 def _coldstart(given: argparse.Namespace) -> None:
     from benchmarks import coldstart
 
-    coldstart.run(_options(given, seconds=coldstart.SECONDS, sets=given.sets or coldstart.SETS_STARTED))
+    coldstart.run(_options(given, seconds=coldstart.SECONDS, sets=_sets(given, coldstart.SETS_STARTED)))
 
 
 def _scribbles(given: argparse.Namespace) -> None:
     from benchmarks import scribbles
 
-    scribbles.run(_options(given, seconds=scribbles.SECONDS))
+    sets = _sets(given, tuple(scribbles.SCRIBBLED), tuple(scribbles.SCRIBBLED))
+    scribbles.run(_options(given, seconds=scribbles.SECONDS, sets=sets))
 
 
 def _volumes(given: argparse.Namespace) -> None:
     from benchmarks import volumes
 
-    volumes.run(_options(given, seconds=volumes.SECONDS))
+    sets = _sets(given, tuple(volumes.SETS), tuple(volumes.SETS))
+    volumes.run(_options(given, seconds=volumes.SECONDS, sets=sets))
 
 
 def _speed(given: argparse.Namespace) -> None:

@@ -21,8 +21,10 @@ from benchmarks.quality import Options
 from benchmarks.results import Line
 from benchmarks.sets import SETS, data_folder
 from benchmarks.training import Clock, Run, run_network
+from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.engine.downsampling import downsampled
 from napari_weakseg.engine.trainer import Trainer
+from napari_weakseg.engine.variety import Variety
 
 FILE = "coldstart.jsonl"
 KEY = ("set", "waited", "seed", "seconds", "device", "threads", "images", "judges", "revision")
@@ -74,7 +76,7 @@ def _fill_in(trainer: Trainer, seconds: float, seed: int) -> None:
     clock = Clock()
     while clock.seconds < seconds:
         batch = downsampled(trainer._sampler.draw(trainer._store.blocks), trainer._sizes.factors, rng)
-        image = trainer.learner.given(batch)[0]
+        image = trainer.learner.given(batch, Variety.of(trainer._store.blocks, TrainConfig()))[0]
         hidden = _squares(image, random)
         noisy = image + _NOISE * spread * torch.randn(image.shape, generator=random).to(image.device)
         student.train()

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from benchmarks import results
 from benchmarks.arms import ARMS, make_project
+from benchmarks.cells import NONE
 from benchmarks.growth import overlap
 from benchmarks.marks import annotate
 from benchmarks.quality import Options
@@ -152,7 +153,8 @@ def section(lines: Sequence[Mapping[str, Any]]) -> str:
             for way, what in (("objects", "ap"), ("components", "ap"), ("objects", "merged"))
         )
         ceiling = float(np.median([line["objects"]["ap"] for line in full])) if full else None
-        told = ["–", "–"] if ceiling is None else [f"{ceiling:.3f}", f"{100 * ap / ceiling:.0f} %"]
+        share = f"{100 * ap / ceiling:.0f} %" if ceiling else NONE
+        told = [NONE if ceiling is None else f"{ceiling:.3f}", share]
         title = f"{SETS[name].title} (`{name}`), {device}, {seconds:g} s, {len(ours)} seed{'s' * (len(ours) > 1)}"
         rows.append(f"| {title} | {parts_ap:.3f} | **{ap:.3f}** | {' | '.join(told)} | {100 * merged:.1f} % |")
     commits = results.commits(chosen.values())

@@ -15,7 +15,6 @@ from benchmarks.sets import SETS
 
 #: Rivals on the same marks, in the order of the tables.
 _RIVALS = ("forest", "plain", "ours")
-_FIRST_MINUTE = ("dsb2018_fluo_a", "glas_train", "vnc_sstem", "acdc_scribble")
 
 _INTRO = """# Benchmarks
 
@@ -186,7 +185,7 @@ def _titled(name: str) -> str:
 
 
 def _minute(lines: Sequence[Line], picture: Path) -> list[str]:
-    names = [name for name in _FIRST_MINUTE if _select(lines, name, "ours", 0)]
+    names = [name for name in quality.FIRST_MINUTE if _select(lines, name, "ours", 0)]
     if not names:
         return []
     times = sorted(

@@ -5,7 +5,7 @@ several people scribbled the seed chooses whose scribbles are learned from.
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,16 +15,17 @@ from benchmarks.arms import paint
 from benchmarks.cells import NONE, cell
 from benchmarks.quality import Options
 from benchmarks.results import Line
-from benchmarks.sets import SETS, ImageSet, data_folder, judges_of
+from benchmarks.sets import SETS, ImageSet, Judge, data_folder, judges_of
 from napari_weakseg.core.project import Project
 
 FILE = "scribbles.jsonl"
 KEY = ("set", "task", "way", "seed", "seconds", "device", "threads", "images", "judges", "revision")
 SECONDS = 30.0
-WAYS = ("ours", "plain", "forest", "full supervision")
+_CEILING = "full supervision"
+WAYS = ("ours", "plain", "forest", _CEILING)
 PEOPLE = 3
 
-_SETS = {
+SCRIBBLED = {
     "medscribble": ImageSet("medscribble", "twelve medical tasks of two or three images each", marks="scribbles"),
     "acdc_scribble": SETS["acdc_scribble"],
 }
@@ -47,27 +48,28 @@ def run(options: Options) -> None:
 def _grid(options: Options) -> Iterator[Line]:
     common = options.common("benchmarks.scribbles")
     for seed in range(options.seeds):
-        for name, image_set in _SETS.items():
-            for task in image_set.tasks or [""]:
+        for name in options.sets:
+            for task in SCRIBBLED[name].tasks or [""]:
                 for way in WAYS:
                     yield {"set": name, "task": task, "way": way, "seed": seed, **common}
 
 
 def _measured(key: Line) -> dict[str, Any]:
-    image_set = _SETS[key["set"]]
-    teaching, judging = _images(image_set, key["task"], key["images"], key["judges"])
-    judges = [judge for name in judging for judge in judges_of(image_set.picture(name))]
+    image_set = SCRIBBLED[key["set"]]
+    teaching, judges = _images(image_set, key)
     with tempfile.TemporaryDirectory() as folder, _project(Path(folder), image_set, teaching, key) as project:
         return study.taught(project, key, judges)
 
 
-def _images(image_set: ImageSet, task: str, images: int, judges: int) -> tuple[list[str], list[str]]:
-    """Names of the images that teach, and of those that judge."""
-    if not task:
-        return image_set.names("train")[: images or None], [picture.name for picture in image_set.judging(judges)]
-    of = image_set.tasks[task]
-    teaching, judging = ([name for name in of if name in image_set.names(split)] for split in ("train", "test"))
-    return teaching[: images or None], judging[: judges or None]
+def _images(image_set: ImageSet, key: Line) -> tuple[list[str], list[Judge]]:
+    """Names of the images that teach, and what judges."""
+    names = image_set.names("train")
+    if not key["task"]:
+        return names[: key["images"] or None], image_set.judged(key["judges"])
+    of = image_set.tasks[key["task"]]
+    judging = [name for name in of if name not in names][: key["judges"] or None]
+    found = [judge for name in judging for judge in judges_of(image_set.picture(name), image_set.crop_px)]
+    return [name for name in of if name in names][: key["images"] or None], found
 
 
 def _project(folder: Path, image_set: ImageSet, names: Sequence[str], key: Line) -> Project:
@@ -77,7 +79,7 @@ def _project(folder: Path, image_set: ImageSet, names: Sequence[str], key: Line)
     for name in names:
         picture = image_set.picture(name)
         image = project.add_image(picture.path, name=name)
-        if key["way"] == "full supervision":
+        if key["way"] == _CEILING:
             paint(image, picture.truth, picture.objects)
             image.coverage(None, "exact")
         else:
@@ -96,22 +98,27 @@ def section(lines: Sequence[Line]) -> str:
         return "\n".join([*parts, "Not measured yet.\n"])
     for scope in sorted({(line["device"], line["threads"], line["seconds"]) for line in chosen}):
         of = [line for line in chosen if (line["device"], line["threads"], line["seconds"]) == scope]
-        parts += [f"{scope[2]:g} s on {scope[0]}, {scope[1]} threads.\n", *_table(of), ""]
+        seeds = len({line["seed"] for line in of})
+        parts += [
+            f"{scope[2]:g} s on {scope[0]}, {scope[1]} threads, {seeds} seed{'s' * (seeds > 1)}.\n",
+            *_table(of),
+            "",
+        ]
     return "\n".join([*parts, f"Measured at {results.commits(chosen)}, not later.", ""])
 
 
 def _table(lines: Sequence[Line]) -> list[str]:
     rows = [f"| | {' | '.join(WAYS)} |", f"| --- |{' ---: |' * len(WAYS)}"]
-    for name, image_set in _SETS.items():
+    for name, image_set in SCRIBBLED.items():
         own = [line for line in lines if line["set"] == name]
         tasks = sorted({line["task"] for line in own})
-        by_way = {way: {task: _values(own, task, way) for task in tasks} for way in WAYS}
         for task in tasks:
-            rows.append(_row(task or f"{image_set.title} (`{name}`)", [by_way[way][task] for way in WAYS]))
+            found = {way: _values(own, task, way) for way in WAYS}
+            rows.append(_row(task or f"{image_set.title} (`{name}`)", found))
         if len(tasks) > 1:
-            middle = [[median(values) for values in by_way[way].values() if values] for way in WAYS]
-            cells = [f"{median(values):.3f}" if len(values) == len(tasks) else NONE for values in middle]
-            rows.append(f"| **median of the {len(tasks)} tasks** (`{name}`) | {' | '.join(cells)} |")
+            each = {way: [median(found) for task in tasks if (found := _values(own, task, way))] for way in WAYS}
+            cells = [f"{median(each[way]):.3f}" if len(each[way]) == len(tasks) else NONE for way in WAYS]
+            rows.append(f"| **median of {len(tasks)} tasks** (`{name}`) | {' | '.join(cells)} |")
     return rows
 
 
@@ -119,11 +126,10 @@ def _values(lines: Sequence[Line], task: str, way: str) -> list[float]:
     return [line["median"] for line in lines if (line["task"], line["way"]) == (task, way)]
 
 
-def _row(title: str, found: Sequence[Sequence[float]]) -> str:
-    marks = [median(values) if values else 0.0 for values in found[:-1]]
-    best = marks.index(max(marks))
-    cells = [cell(values, bold=number == best) for number, values in enumerate(found)]
-    return f"| {title} | {' | '.join(cells)} |"
+def _row(title: str, found: Mapping[str, Sequence[float]]) -> str:
+    ranked = {way: median(values) for way, values in found.items() if values and way != _CEILING}
+    best = max(ranked, key=lambda way: ranked[way], default=None)
+    return f"| {title} | {' | '.join(cell(values, bold=way == best) for way, values in found.items())} |"
 
 
 _WORDS = """## Scribbles that people drew

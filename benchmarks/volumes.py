@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import results
-from benchmarks.cells import cell
+from benchmarks.cells import NONE, cell
 from benchmarks.judging import dice
 from benchmarks.quality import Options
 from benchmarks.sets import ImageSet, Judge, Picture, data_folder, judges_of
@@ -28,7 +28,7 @@ SECONDS = 60.0
 EVERY = 5
 
 _AXES = "ZYX"
-_SETS = {
+SETS = {
     item.name: item
     for item in (
         ImageSet("hippocampus3d_a", "hippocampus, MRI", judges=16),
@@ -81,7 +81,7 @@ def run(options: Options) -> None:
 def _grid(options: Options) -> Iterator[dict[str, Any]]:
     common = options.common("benchmarks.volumes")
     for seed in range(options.seeds):
-        for name in _SETS:
+        for name in options.sets:
             for way in WAYS:
                 if way == "full" and name in _UNRELATED:
                     continue  # no slice would be left to judge by
@@ -90,7 +90,7 @@ def _grid(options: Options) -> Iterator[dict[str, Any]]:
 
 def _measured(key: Mapping[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(key["threads"])
-    image_set, way = _SETS[key["set"]], WAYS[key["way"]]
+    image_set, way = SETS[key["set"]], WAYS[key["way"]]
     with (
         tempfile.TemporaryDirectory() as folder,
         _project(Path(folder), image_set, way, key["seed"], key["images"]) as project,
@@ -100,7 +100,7 @@ def _measured(key: Mapping[str, Any]) -> dict[str, Any]:
             pass
         rows = [
             dice(_seen(trainer, way.ndim, judge.pixels)[slices], judge.truth[slices], len(image_set.classes))
-            for judge, slices in _judges(image_set, key["judges"])
+            for judge, slices in _judges(image_set, key)
         ]
         steps = trainer.steps
         trainer.close()
@@ -114,37 +114,37 @@ def _measured(key: Mapping[str, Any]) -> dict[str, Any]:
 
 def _project(folder: Path, image_set: ImageSet, way: Way, seed: int, limit: int) -> Project:
     project = Project.create(folder / "volumes.weakseg", image_set.classes, ndim=way.ndim)
-    names = _teaching(image_set)
-    for i in np.random.default_rng(seed).permutation(len(names))[: limit or None]:
-        picture = image_set.picture(names[i])
+    for name in _teaching(image_set, limit, seed):
+        picture = image_set.picture(name)
         mark_slices(project.add_image(picture.path, name=picture.name, axes=_AXES), picture, way.every)
     return project
 
 
-def _teaching(image_set: ImageSet) -> list[str]:
+def _teaching(image_set: ImageSet, limit: int, seed: int) -> list[str]:
     """Names of the volumes that are learned from."""
-    return image_set.names("train") + (image_set.names("test") if image_set.name in _UNRELATED else [])
+    names = image_set.names("train") + (image_set.names("test") if image_set.name in _UNRELATED else [])
+    return [names[i] for i in np.random.default_rng(seed).permutation(len(names))[: limit or None]]
 
 
-def _judges(image_set: ImageSet, limit: int) -> Iterator[tuple[Judge, NDArray[np.int64]]]:
+def _judges(image_set: ImageSet, key: Mapping[str, Any]) -> Iterator[tuple[Judge, NDArray[np.int64]]]:
     """Volumes to judge by, and which of their slices judge."""
     if image_set.name not in _UNRELATED:
-        yield from ((judge, np.arange(len(judge.truth))) for judge in image_set.judged(limit))
+        yield from ((judge, np.arange(len(judge.truth))) for judge in image_set.judged(key["judges"]))
         return
-    for name in _teaching(image_set):
+    for name in _teaching(image_set, key["images"], key["seed"])[: key["judges"] or None]:
         for judge in judges_of(image_set.picture(name)):
             slices = np.arange(len(judge.truth))
-            yield judge, np.setdiff1d(slices, slices[_marked(EVERY)])
+            yield judge, np.setdiff1d(slices, slices[marked_slices(EVERY)])
 
 
 def mark_slices(image: ProjectImage, picture: Picture, every: int) -> None:
     """Paint one slice in so many exactly, and say so; the others stay blank."""
-    for z in range(len(picture.truth))[_marked(every)]:
+    for z in range(len(picture.truth))[marked_slices(every)]:
         image.paint(picture.truth[z : z + 1], start=(z, 0, 0))
         image.coverage(None, "exact", (z, 0, 0), (z + 1, *picture.truth.shape[1:]))
 
 
-def _marked(every: int) -> slice:
+def marked_slices(every: int) -> slice:
     """Which slices of a volume are marked, one in so many."""
     return slice(every // 2, None, every)
 
@@ -174,9 +174,9 @@ def section(lines: Sequence[Mapping[str, Any]]) -> str:
         share = (
             100 * np.median(found["sparse"]) / np.median(found["full"]) if found["sparse"] and found["full"] else None
         )
-        cells.append("–" if share is None else f"{share:.0f} %")
+        cells.append(NONE if share is None else f"{share:.0f} %")
         seeds = max(map(len, found.values()))
-        title = f"{_SETS[name].title} (`{name}`), {device}, {seconds:g} s, {seeds} seed{'s' * (seeds > 1)}"
+        title = f"{SETS[name].title} (`{name}`), {device}, {seconds:g} s, {seeds} seed{'s' * (seeds > 1)}"
         rows.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join([_WORDS, *rows, "", f"Measured at {results.commits(chosen.values())}, not later.", ""])
 
@@ -186,4 +186,5 @@ _WORDS = f"""## Volumes
 One slice in {EVERY} of every training volume is painted exactly, the others stay blank. Median over the test volumes of
 the mean Dice of the classes: of the network that sees volumes, of the one that sees the same slices one by one, and of
 the one that sees volumes painted in every slice, after the same time. The two volumes of plant cells and nuclei have
-nothing in common: both teach, and the slices that stayed blank are judged."""
+nothing in common: both teach, and the slices that stayed blank are judged, so that there is no *every slice* for them.
+"""

@@ -31,3 +31,10 @@ def test_specks_count_against_what_was_found() -> None:
 
 def test_the_page_says_when_nothing_was_measured() -> None:
     assert "Not measured yet" in section([])
+
+
+def test_the_page_stands_where_nothing_was_matched() -> None:
+    common = {"set": "dsb2018_bf_cytology", "seed": 0, "device": "cpu", "seconds": 60.0, "images": 0, "judges": 0}
+    none = {"ap": 0.0, "merged": 0.0}
+    lines = [{**common, "arm": arm, "commit": "a", "objects": none, "components": none} for arm in ("ours", "full")]
+    assert "| 0.000 | **0.000** | 0.000 | – | 0.0 % |" in section(lines)

@@ -34,7 +34,7 @@ def small_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     groups = {task.upper(): [n for n in names if n.startswith(task)] for task in "ab"}
     (folder / "split.json").write_text(json.dumps({**split, "groups": groups}))
     monkeypatch.setenv("WEAKSEG_DATA", str(folder.parent))
-    monkeypatch.setattr(scribbles, "_SETS", {"medscribble": scribbles.ImageSet("medscribble", "small tasks")})
+    monkeypatch.setattr(scribbles, "SCRIBBLED", {"medscribble": scribbles.ImageSet("medscribble", "small tasks")})
     return folder
 
 
@@ -44,14 +44,15 @@ def key(way: str, **changed: Any) -> dict[str, Any]:
 
 
 def test_a_task_has_images_of_its_own(small_tasks: Path) -> None:
-    image_set = scribbles._SETS["medscribble"]
-    assert scribbles._images(image_set, "B", 0, 0) == (["b_0", "b_1"], ["b_2"])
-    assert scribbles._images(image_set, "B", 1, 0) == (["b_0"], ["b_2"])
+    image_set = scribbles.SCRIBBLED["medscribble"]
+    teaching, judges = scribbles._images(image_set, key("ours", task="B"))
+    assert (teaching, len(judges)) == (["b_0", "b_1"], 1)
+    assert scribbles._images(image_set, key("ours", task="B", images=1))[0] == ["b_0"]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
 def test_each_seed_learns_from_another_person(small_tasks: Path, tmp_path: Path, seed: int) -> None:
-    image_set = scribbles._SETS["medscribble"]
+    image_set = scribbles.SCRIBBLED["medscribble"]
     with scribbles._project(tmp_path, image_set, ["a_0"], key("ours", seed=seed)) as project:
         painted = project.images["a_0"].knowledge().certain
     assert sorted(set(np.flatnonzero((painted == 2).any(1)))) == [20 + 6 * (seed % 3 + 1)]
@@ -59,7 +60,7 @@ def test_each_seed_learns_from_another_person(small_tasks: Path, tmp_path: Path,
 
 
 def test_full_supervision_has_the_exact_masks(small_tasks: Path, tmp_path: Path) -> None:
-    image_set = scribbles._SETS["medscribble"]
+    image_set = scribbles.SCRIBBLED["medscribble"]
     with scribbles._project(tmp_path, image_set, ["a_0"], key("full supervision")) as project:
         np.testing.assert_array_equal(project.images["a_0"].knowledge().certain, image_set.picture("a_0").truth)
 
@@ -77,7 +78,7 @@ def test_the_page_gives_each_task_and_the_middle_of_all(small_tasks: Path) -> No
     page = scribbles.section(lines)
     assert "| A | **0.800** | – | 0.700 | – |" in page
     assert "| B | 0.500 | – | **0.900** | – |" in page
-    assert "| **median of the 2 tasks** (`medscribble`) | 0.650 | – | 0.800 | – |" in page
+    assert "| **median of 2 tasks** (`medscribble`) | 0.650 | – | 0.800 | – |" in page
 
 
 def test_the_page_says_if_nothing_was_measured() -> None:

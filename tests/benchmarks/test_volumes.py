@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
+import tifffile
+from benchmarks.quality import Options
 from benchmarks.sets import Picture
 from benchmarks.volumes import WAYS, mark_slices, section
 
+from benchmarks import volumes
 from napari_weakseg.core.project import Project
 
 
@@ -32,3 +36,27 @@ def test_the_page_says_how_far_sparse_marks_come() -> None:
     page = section(lines)
     assert "| 0.725 (0.720–0.730) | 0.505 (0.500–0.510) | 0.805 (0.800–0.810) | 90 % |" in page
     assert "2 seeds" in page
+
+
+def test_volumes_that_have_nothing_in_common_are_judged_by_their_blank_slices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "tiny3d_cells"
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+        for volume in ("a", "b"):
+            tifffile.imwrite(folder / name / f"{volume}.tif", np.ones((12, 8, 8), np.uint8), photometric="minisblack")
+    (folder / "classes.json").write_text('{"kind": "instance", "classes": {"0": "background", "1": "cell"}}')
+    (folder / "split.json").write_text('{"train": ["a"], "test": ["b"]}')
+    monkeypatch.setenv("WEAKSEG_DATA", str(tmp_path))
+    found = list(volumes._judges(volumes.SETS["tiny3d_cells"], {"seed": 0, "images": 0, "judges": 0}))
+    assert [slices.tolist() for _, slices in found] == [[0, 1, 3, 4, 5, 6, 8, 9, 10, 11]] * 2
+    assert len(list(volumes._judges(volumes.SETS["tiny3d_cells"], {"seed": 0, "images": 1, "judges": 0}))) == 1
+    options = Options(sets=("tiny3d_cells",), seeds=1)
+    assert [key["way"] for key in volumes._grid(options)] == ["sparse", "slices"]
+
+
+def test_the_page_has_no_share_of_what_was_not_measured() -> None:
+    common = {"set": "tiny3d_cells", "device": "cpu", "seconds": 60.0, "images": 0, "judges": 0, "commit": "abc"}
+    page = section([{**common, "way": "sparse", "seed": 0, "median": 0.7}])
+    assert "| 0.700 | – | – | – |" in page

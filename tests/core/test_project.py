@@ -22,6 +22,15 @@ def objects_of(project: Project, name: str = "field") -> np.ndarray:
     return np.asarray(project.images[name].annotations.objects)
 
 
+def test_only_settings_that_differ_from_the_defaults_are_stored(tmp_path: Path) -> None:
+    with Project.create(tmp_path / "p", ["background", "nucleus"], config=TrainConfig(batch=7, width=None)) as project:
+        assert json.loads((project.path / "project.json").read_text())["config"] == {"batch": 7}
+        project.set_config(TrainConfig(tau=0.7))
+        assert json.loads((project.path / "project.json").read_text())["config"] == {"tau": 0.7}
+    with Project.open(tmp_path / "p") as project:
+        assert project.config == TrainConfig(tau=0.7)
+
+
 def test_everything_is_there_again_after_opening(tmp_path: Path) -> None:
     path = tmp_path / "cells.weakseg"
     labels = np.zeros((40, 50), int)

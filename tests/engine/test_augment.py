@@ -73,7 +73,7 @@ def test_views_are_distinct_and_start_with_the_image_itself(shape: tuple[int, ..
 @both
 def test_flips_and_turns_move_image_and_fields_alike(shape: tuple[int, ...]) -> None:
     image, fields = batch(shape)
-    geometry = sample_geometry(3, shape, orientation="any", generator=rng(), resampled=0)
+    geometry = sample_geometry(3, shape, orientation="any", generator=rng(), resampled_share=0)
     moved, turned = apply_geometry(image, fields, geometry)
     for i, view in enumerate(geometry.views):
         assert torch.equal(moved[i], view.apply(image[i]))
@@ -91,7 +91,7 @@ def test_flips_and_turns_move_image_and_fields_alike(shape: tuple[int, ...]) -> 
 @both
 def test_an_image_with_an_up_and_a_down_is_neither_turned_nor_flipped(shape: tuple[int, ...]) -> None:
     image, fields = batch(shape)
-    geometry = sample_geometry(3, shape, orientation="fixed", generator=rng(), resampled=0)
+    geometry = sample_geometry(3, shape, orientation="fixed", generator=rng(), resampled_share=0)
     moved, turned = apply_geometry(image, fields, geometry)
     assert torch.equal(moved, image)
     assert all(torch.equal(turned[k], fields[k]) for k in fields)
@@ -148,7 +148,7 @@ def test_image_and_sets_stay_aligned_under_rotation_and_scale() -> None:
     y, x = np.mgrid[:64, :64]
     disc = torch.from_numpy(np.hypot(y - 24, x - 38) < 12)
     image = disc.float().expand(8, 1, 64, 64)
-    geometry = sample_geometry(8, (64, 64), orientation="any", generator=rng(), resampled=1)
+    geometry = sample_geometry(8, (64, 64), orientation="any", generator=rng(), resampled_share=1)
     assert geometry.affine is not None
     moved, fields = apply_geometry(image, {"painted": disc.expand(8, 64, 64)}, geometry)
     agreement = ((moved[:, 0] > 0.5) == fields["painted"]).float().mean()
@@ -164,7 +164,7 @@ def test_same_seed_draws_the_same_augmentation() -> None:
     for _ in range(2):
         g = rng(5)
         moved, turned = apply_geometry(
-            image, fields, sample_geometry(3, (12, 12), orientation="any", generator=g, resampled=1)
+            image, fields, sample_geometry(3, (12, 12), orientation="any", generator=g, resampled_share=1)
         )
         results.append((apply_intensity(moved, sample_intensity(3, 2, generator=g)), turned["allowed"]))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
@@ -207,3 +207,11 @@ def test_noise_has_the_drawn_spread() -> None:
     one = torch.ones(1, 1)
     noisy = apply_intensity(torch.zeros(1, 1, 256, 256), Intensity(one, 0 * one, one, 0.1 * one, (0.0,), 3))
     assert noisy.std().item() == pytest.approx(0.1, rel=0.02)
+
+
+def test_patches_are_zoomed_both_ways_and_no_further() -> None:
+    geometry = sample_geometry(400, (8, 8), orientation="fixed", generator=rng(), resampled_share=1, zoom=2)
+    assert geometry.affine is not None
+    scales = torch.linalg.det(geometry.affine).sqrt()
+    assert 0.5 <= scales.min() < 0.52
+    assert 1.9 < scales.max() <= 2

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from napari_weakseg.engine.losses import set_loss
-from napari_weakseg.engine.presence import PresenceMode, presence_dice, presence_loss, presence_mask
+from napari_weakseg.engine.presence import PresenceDice, PresenceMode, presence_dice, presence_loss, presence_mask
 
 SHAPES = [(6, 8), (4, 6, 5)]
 K = 4  # background, two annotated classes, one that nobody looked for
@@ -128,3 +128,21 @@ def test_the_set_loss_lets_a_hidden_class_rise_where_presence_masking_pushes_it_
     z.grad = None
     set_loss(z, allowed, torch.zeros(1, 1, 1, dtype=torch.bool), weighting="plain").backward()
     assert published > 0 > z.grad[0, 3].item()
+
+
+@pytest.mark.parametrize("mode", ["base", "or", "plus"])
+@pytest.mark.parametrize("dice", ["soft", "log"])
+def test_pixels_beyond_the_border_have_no_say(mode: PresenceMode, dice: PresenceDice) -> None:
+    generator = torch.Generator().manual_seed(3)
+    z = torch.randn(2, K, 6, 8, generator=generator)
+    labels = torch.randint(0, K, (2, 6, 8), generator=generator)
+    inside = torch.zeros(2, 6, 8, dtype=torch.bool)
+    inside[..., :5] = True
+    annotated = torch.ones(2, K, dtype=torch.bool)
+    whole = presence_loss(z[..., :5], labels[..., :5], annotated, mode=mode, dice=dice)
+    z.requires_grad_()
+    loss = presence_loss(z, labels * inside, annotated, mode=mode, dice=dice, inside=inside)
+    torch.testing.assert_close(loss, whole)
+    (gradient,) = torch.autograd.grad(loss, z)
+    assert not gradient[..., 5:].any()
+    assert gradient[..., :5].any()

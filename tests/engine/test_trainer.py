@@ -23,6 +23,7 @@ from napari_weakseg.engine.losses import decode
 from napari_weakseg.engine.networks import Outputs
 from napari_weakseg.engine.objective import objective
 from napari_weakseg.engine.trainer import Trainer
+from napari_weakseg.engine.variety import Variety
 from napari_weakseg.session import Session
 
 MakeProject = Callable[..., Project]
@@ -110,7 +111,7 @@ def test_a_part_is_predicted_like_the_whole(painted: Project, ready: MakeTrainer
 def test_an_unlabelled_image_does_no_harm(painted: Project, ready: MakeTrainer, textures: tuple[Any, Any, Any]) -> None:
     for i in range(3):
         painted.add_image(np.random.default_rng(i).normal(size=(50, 70)).astype(np.float32), name=f"b{i}", axes="YX")
-    trainer = steps(ready(painted, batch=4, consistency_weight=0.3), 100)
+    trainer = steps(ready(painted, batch=4, consistency_weight=0.3), 200)
     assert dice(predicted(trainer).argmax(0) + 1, textures[1], 2) > 0.9
     assert predicted(trainer, "b0").shape == (2, 50, 70)
     assert not trainer.grown("b0", ()).any()
@@ -204,7 +205,7 @@ def test_contradictions_are_counted_and_teach_nothing(make_project: MakeProject,
     allowed = decode(batch.fields["allowed"], 2)
     claims = {**batch.fields, "claim": torch.full_like(batch.fields["claim"], 2)}
     claims["claim_weight"] = torch.full_like(claims["claim_weight"], 255)
-    _, given = trainer.learner.given(batch)
+    _, given = trainer.learner.given(batch, Variety.of(trainer._store.blocks, TrainConfig()))
     out = Outputs(logits, torch.zeros(2, 3, 32, 32), torch.zeros(2, 1, 32, 32), ())
     terms = objective(TrainConfig(), out, replace(given, allowed=allowed, fields=claims))
     torch.stack(list(terms.values())).sum().backward()

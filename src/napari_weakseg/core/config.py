@@ -77,9 +77,10 @@ class TrainConfig(BaseModel):
     presence_dice : {"none", "soft", "log"}
         Dice loss beside published presence masking.
     zoom : float or None
-        Patches are now and then made larger or smaller by up to this. None: the more, the fewer images are marked.
+        Patches of three batches in ten are made larger or smaller by up to this. None: of more batches and by more
+        where few images are painted.
     intensity : float or None
-        Strength of the augmentation of grey values, 0 to 1. None: the stronger, the fewer images are marked.
+        Strength of the augmentation of grey values, 0 to 1. None: stronger where few images are painted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

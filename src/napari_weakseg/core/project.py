@@ -16,7 +16,7 @@ from napari_weakseg.core.images import ImageSource
 from napari_weakseg.core.importing import check_fits, folder_name, image_record, store_array, unused
 from napari_weakseg.core.lock import ProjectLock
 from napari_weakseg.core.project_image import ProjectImage
-from napari_weakseg.core.record import ProjectRecord, parsed_config, parsed_project
+from napari_weakseg.core.record import ProjectRecord, parsed_config, parsed_project, saved_config
 from napari_weakseg.core.storage import read_json_or_backup, storage_errors, write_json
 
 __all__ = ["Project", "ProjectImage"]
@@ -94,7 +94,7 @@ class Project:
         record = ProjectRecord(
             ndim=3 if ndim == 3 else 2,
             classes=tuple(table),
-            config=(config or TrainConfig()).model_dump(mode="json"),
+            config=saved_config(config or TrainConfig()),
         )
         project = cls(path, record, lock)
         project._save()
@@ -218,7 +218,7 @@ class Project:
         """Take other training settings."""
         with self._lock:
             self._config = config
-            self._record.config = config.model_dump(mode="json")
+            self._record.config = saved_config(config)
             self._save()
 
     def add_image(

@@ -89,6 +89,12 @@ def parsed_project(value: dict[str, Any], path: Path) -> ProjectRecord:
         ) from error
 
 
+def saved_config(config: TrainConfig) -> dict[str, Any]:
+    """Give what differs from the defaults, as JSON, so that better defaults of a later version reach a project."""
+    saved: dict[str, Any] = config.model_dump(mode="json", exclude_defaults=True)
+    return saved
+
+
 def parsed_config(value: dict[str, Any]) -> tuple[TrainConfig, str]:
     """Training settings of a project, and one sentence where some were not understood and left out."""
     left_out = sorted(set(value) - set(TrainConfig.model_fields))

@@ -115,7 +115,7 @@ def sample_geometry(
     *,
     orientation: Orientation,
     generator: torch.Generator,
-    resampled: float = 0.3,
+    resampled_share: float = 0.3,
     max_angle_deg: float = 20.0,
     zoom: float = 1.25,
 ) -> Geometry:
@@ -131,8 +131,8 @@ def sample_geometry(
         "fixed" draws no turn and no flip: something in the image has an up and a down.
     generator : torch.Generator
         On the host.
-    resampled : float
-        Share of *batches* that are rotated and scaled (all their samples, each in its own way).
+    resampled_share : float
+        Of the *batches*: the samples of these are rotated and scaled, each in its own way.
     max_angle_deg, zoom : float
         Rotation is uniform in ± `max_angle_deg`, scale log-uniform in ``[1 / zoom, zoom]``.
 
@@ -143,7 +143,7 @@ def sample_geometry(
     ndim = len(shape)
     drawn = torch.randint(0, 2, (n, ndim + 2), generator=generator).tolist()
     angle, log_scale = (2 * torch.rand(2, n, generator=generator) - 1).unbind()
-    resample = torch.rand((), generator=generator).item() < resampled
+    resample = torch.rand((), generator=generator).item() < resampled_share
     each = [View() for _ in range(n)]
     if orientation == "any":
         quarter = 1 if shape[-1] == shape[-2] else 0

@@ -83,6 +83,8 @@ class Block:
         How often the block is still to be drawn with preference, because its marks are new.
     exact : bool
         Whether every class is annotated exactly in most of the block. Made by `refresh`, as what follows.
+    shown : bool
+        Whether a person painted in it or said that what is painted is all, held-out pixels aside.
     areas_told : bool
         Whether the class of unpainted pixels follows from what is said, so that areas are known as well as places.
     allowed : int32 array, (*S)
@@ -110,6 +112,7 @@ class Block:
     rough: Rough | None = None
     new_draws: int = 0
     exact: bool = False
+    shown: bool = False
     areas_told: bool = False
     allowed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     marked_at: dict[int, NDArray[np.int64]] = field(default_factory=dict)
@@ -162,7 +165,8 @@ class Block:
         self.claim[overruled] = 0
         self.claim_weight[overruled] = 0
         shown = (self.knowledge.painted | self.knowledge.complete) & ~self.held_out
-        if shown.any():
+        self.shown = bool(shown.any())
+        if self.shown:
             certain = np.where(shown, self.knowledge.certain, 0)
         else:
             certain = np.where(self.held_out, 0, self.knowledge.certain)

@@ -82,7 +82,6 @@ class Learner:
         peers: Peers | None = None,
     ) -> None:
         self._config, self._trust, self._peers = config, trust, peers
-        self._variety = Variety.of((), config)
         self._device = next(student.parameters()).device
         self._factors = factors
         self._random = torch.Generator().manual_seed(seed)
@@ -147,10 +146,9 @@ class Learner:
             All of those that batches are drawn from: how many are marked says how much views vary, and with too few
             exact ones trust is not learned.
         """
-        self._variety = Variety.of(blocks, self._config)
         self.student.train()
         with devices.autocast(self._device, self.student.ndim):
-            loss = self._loss(batch, step, sum(block.exact for block in blocks))
+            loss = self._loss(batch, step, blocks)
         loss.backward()  # type: ignore[no-untyped-call]
         for weights in self.student.parameters():  # one bad number must not spoil the network for good
             if weights.grad is not None:
@@ -162,20 +160,20 @@ class Learner:
         self.teacher.decay = min(self._config.ema, 1 - _YOUNG / (_YOUNG + step))
         self.teacher.update(self.student)
 
-    def _loss(self, batch: Batch, step: int, exact_blocks: int) -> Tensor:
-        config = self._config
-        image, given = self.given(batch)
+    def _loss(self, batch: Batch, step: int, blocks: Sequence[Block]) -> Tensor:
+        config, variety = self._config, Variety.of(blocks, self._config)
+        image, given = self.given(batch, variety)
         self.voice.seen.append(image)
-        out = self.student(self._strong(image))
+        out = self.student(self._strong(image, variety))
         teacher = self._pseudo_label(image, given.allowed, step) if config.consistency_weight else None
-        mix = self._mix(image) if config.second != "off" and config.second_weight else None
+        mix = self._mix(image, variety) if config.second != "off" and config.second_weight else None
         terms = objective(config, out, given, teacher=teacher, mix=mix)
         self.shares.learn(config, given)
-        self._trust.learn(step, out, given, exact_blocks)
+        self._trust.learn(step, out, given, sum(block.exact for block in blocks))
         self.terms = {name: value.detach() for name, value in terms.items()}
         return torch.stack(list(terms.values())).sum()
 
-    def given(self, batch: Batch) -> tuple[Tensor, Given]:
+    def given(self, batch: Batch, variety: Variety) -> tuple[Tensor, Given]:
         """Augment a batch on the device."""
         image = batch.image.to(self._device, non_blocking=True)
         fields = {name: x.to(self._device, non_blocking=True) for name, x in batch.fields.items()}
@@ -185,9 +183,10 @@ class Learner:
             shape,
             orientation=self._config.orientation,
             generator=self._random,
-            resampled=self._variety.resampled,
-            zoom=self._variety.zoom,
+            resampled_share=variety.resampled_share,
+            zoom=variety.zoom,
         )
+        tags = batch.tags if geometry.affine is None else _still_there(batch.tags, geometry.affine)
         image, fields = apply_geometry(
             image,
             fields,
@@ -197,17 +196,17 @@ class Learner:
         return image, Given(
             decode(fields["allowed"], self._classes),
             fields,
-            batch.tags.to(self._device),
+            tags.to(self._device),
             batch.annotated.to(self._device),
             _moved_boxes(batch, geometry, shape).to(self._device),
             batch.exact,
             batch.unmarked,
-            bool(batch.boxes) or bool((batch.tags > 0).any()),
+            bool(batch.boxes) or bool((tags > 0).any()),
             self._trust.of_pixels(fields["rough_id"]) if "rough_id" in fields else None,
         )
 
-    def _strong(self, image: Tensor) -> Tensor:
-        drawn = sample_intensity(len(image), image.shape[1], generator=self._random, strength=self._variety.intensity)
+    def _strong(self, image: Tensor, variety: Variety) -> Tensor:
+        drawn = sample_intensity(len(image), image.shape[1], generator=self._random, strength=variety.intensity)
         return apply_intensity(image, drawn)
 
     def _pseudo_label(self, image: Tensor, allowed: Tensor, step: int) -> PseudoLabel:
@@ -220,9 +219,9 @@ class Learner:
         strength = self._config.consistency_weight * ramp(step, _RAMP)
         return PseudoLabel(*teacher_target(said, allowed, min_confidence=needed), strength)
 
-    def _mix(self, image: Tensor) -> Mix:
+    def _mix(self, image: Tensor, variety: Variety) -> Mix:
         windows = cut_windows(len(image), image.shape[2:], generator=self._random).to(self._device)
-        return Mix(self.student(self._strong(mixed(image, windows))), windows)
+        return Mix(self.student(self._strong(mixed(image, windows), variety)), windows)
 
     # -- what it says ----------------------------------------------------------------------------------------
 
@@ -285,6 +284,12 @@ def heads_of(config: TrainConfig) -> set[Head]:
     if config.second != "off":
         heads.add(config.second)
     return heads
+
+
+def _still_there(tags: Tensor, affine: Tensor) -> Tensor:
+    """Tags (N, K) of patches after they were scaled: of one that shows less than before, what is in it is unknown."""
+    enlarged = torch.linalg.det(affine).abs() < 1
+    return torch.where(enlarged.unsqueeze(1), tags.clamp(max=0), tags)
 
 
 def _moved_boxes(batch: Batch, geometry: Geometry, shape: Sequence[int]) -> Boxes:

@@ -138,7 +138,10 @@ def _marks(config: TrainConfig, logits: Tensor, given: Given) -> Tensor:
     if config.presence != "set":
         certain = certain_classes(given.allowed) & painted.unsqueeze(1)
         labels = (certain & given.annotated.view(*given.annotated.shape, *[1] * (logits.ndim - 2))).float().argmax(1)
-        return presence_loss(logits, labels, given.annotated, mode=config.presence, dice=config.presence_dice)
+        inside = ~given.allowed.all(1)  # beyond the border, and of what is held out, nothing is known
+        return presence_loss(
+            logits, labels, given.annotated, mode=config.presence, dice=config.presence_dice, inside=inside
+        )
     n = len(logits)
     parts = [slice(a, b) for a, b in ((0, given.exact), (given.exact, n)) if b > a]
     return torch.stack(

@@ -55,8 +55,10 @@ def presence_mask(labels: Tensor, logits: Tensor, weight: Tensor, mode: Presence
     return (each * chosen).sum(1)
 
 
-def presence_dice(logits: Tensor, labels: Tensor, weight: Tensor, kind: PresenceDice) -> Tensor:
-    """Soft or logarithmic Dice loss of the annotated classes, over all pixels.
+def presence_dice(
+    logits: Tensor, labels: Tensor, weight: Tensor, kind: PresenceDice, inside: Tensor | None = None
+) -> Tensor:
+    """Soft or logarithmic Dice loss of the annotated classes, over all pixels of the image.
 
     As published, except that a class without a pixel in the patch is left out: its logarithm would be unbounded.
 
@@ -66,6 +68,8 @@ def presence_dice(logits: Tensor, labels: Tensor, weight: Tensor, kind: Presence
     labels : int64 Tensor, (N, *S)
     weight : float Tensor, (N, K)
     kind : {"none", "soft", "log"}
+    inside : bool Tensor, (N, *S), optional
+        Pixels of which something can be known; all if left out.
 
     Returns
     -------
@@ -73,6 +77,8 @@ def presence_dice(logits: Tensor, labels: Tensor, weight: Tensor, kind: Presence
     """
     p = full_precision(logits).softmax(1).flatten(2)
     true = F.one_hot(labels, logits.shape[1]).movedim(-1, 1).flatten(2).to(p.dtype)
+    if inside is not None:
+        p, true = (x * inside.flatten(1).unsqueeze(1) for x in (p, true))
     shared, size = (p * true).sum(2), true.sum(2)
     numerator, denominator = 2 * shared + _TINY, p.sum(2) + size + _TINY
     value = 1 - numerator / denominator if kind == "soft" else denominator.log() - numerator.log()
@@ -86,6 +92,7 @@ def presence_loss(
     *,
     mode: PresenceMode = "plus",
     dice: PresenceDice = "log",
+    inside: Tensor | None = None,
 ) -> Tensor:
     """Masked cross-entropy over the pixels that count, and a tenth of a Dice loss.
 
@@ -98,6 +105,9 @@ def presence_loss(
         Classes that were annotated completely in the image, whether they occur or not. The background is never counted.
     mode : {"base", "or", "plus"}
     dice : {"none", "soft", "log"}
+    inside : bool Tensor, (N, *S), optional
+        Pixels of which something can be known: not those beyond the border of the image, which the paper has no notion
+        of. All if left out.
 
     Returns
     -------
@@ -107,6 +117,8 @@ def presence_loss(
     weight = annotated.to(z.dtype)
     weight = weight * (weight.new_ones(weight.shape[1]).cumsum(0) > 1)
     mask = presence_mask(labels, z, weight, mode)
+    if inside is not None:
+        mask = mask * inside
     nll = F.cross_entropy(z, labels, reduction="none")
     counted = (mask > 0).sum().clamp_min(1)
-    return (mask * nll).sum() / counted + _DICE_WEIGHT * presence_dice(z, labels, weight, dice)
+    return (mask * nll).sum() / counted + _DICE_WEIGHT * presence_dice(z, labels, weight, dice, inside)
