@@ -40,8 +40,8 @@ class Variety:
     def of(cls, blocks: Iterable[Block], config: TrainConfig) -> Self:
         """Choose, unless the settings tell, by the number of images in which something but background is painted.
 
-        Frames count one by one: those of a stack are often as unlike as images. Where there is no other, what is painted
-        shows all that there is.
+        Frames count one by one: those of a stack are often as unlike as images. Where there are no others, what is
+        painted shows all that there is.
         """
         rare = _rarity(blocks)
         return cls(
