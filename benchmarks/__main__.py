@@ -84,11 +84,12 @@ def _options(given: argparse.Namespace, *, seconds: float, **chosen: Any) -> "qu
 
 
 def _sets(given: argparse.Namespace, usual: Sequence[str], known: Sequence[str] = tuple(SETS)) -> tuple[str, ...]:
-    """Sets that were asked for and that a part knows, or the usual ones."""
-    asked = tuple(name for name in given.sets or usual if name in known)
-    if not asked and given.what != "all":
-        raise SystemExit(f"“{given.what}” has none of these sets. It has: {', '.join(known)}.")
-    return asked
+    """Sets that were asked for, or the usual ones; of several parts each takes those that it knows."""
+    asked = tuple(given.sets or usual)
+    unknown = [name for name in asked if name not in known]
+    if unknown and given.what != "all":
+        raise SystemExit(f"“{given.what}” has no set {', '.join(unknown)}. It has: {', '.join(known)}.")
+    return tuple(name for name in asked if name in known)
 
 
 def _quality(given: argparse.Namespace) -> None:

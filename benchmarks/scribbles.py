@@ -141,6 +141,6 @@ _WORDS = """## Scribbles that people drew
 Median Dice over the test images, of each task the median over the seeds and in brackets the smallest and the largest.
 The twelve small tasks have two or three images to learn from and one or two to judge by, of 256 × 256 pixels; three
 people scribbled, and each seed takes another one. *ours, told that all is marked* has the same scribbles and one
-statement more for each image and class: that all objects carry a mark. The others are told nothing of the kind, and the
-baselines could not use it. *full supervision* has the exact masks of the same images.
+statement more for each image and class: that all objects carry a mark. The others are told nothing of the kind; what
+they would make of it was not measured. *full supervision* has the exact masks of the same images.
 """
