@@ -109,9 +109,12 @@ def test_no_object_pixel_lies_beyond_the_reach_guessed_from_blobs(shape: tuple[i
     assert not ((ndimage.distance_transform_edt(seeds == 0) > reach) & (ids > 0)).any()
 
 
-def test_two_blobs_are_too_few_to_guess_a_reach() -> None:
-    assert estimate_reach({2: [20.0, 20.0]}, 2) == {}
-    assert estimate_reach({}, 2) == {}
+def test_the_fewer_blobs_there_are_the_farther_objects_may_reach() -> None:
+    one, two, three, four = (estimate_reach({2: [20.0] * n}, 2)[2] for n in (1, 2, 3, 4))
+    assert one == pytest.approx(2 * two)
+    assert two == pytest.approx(1.5 * three)
+    assert three == four
+    assert estimate_reach({}, 2) == estimate_reach({2: []}, 2) == {}
 
 
 def test_the_smallest_box_of_the_class_around_a_blob_is_its_own() -> None:

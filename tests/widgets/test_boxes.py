@@ -118,12 +118,13 @@ def test_notices_replace_others_of_their_kind_and_vanish(qtbot):
     box = NoticeBox()
     qtbot.addWidget(box)
     pressed = []
-    box.post("conflict", "one pixel", "Show", lambda: pressed.append(1))
-    box.post("conflict", "two pixels", "Show", lambda: pressed.append(2))
+    box.post("conflict", "one pixel", {"Show": lambda: pressed.append(1)})
+    box.post("conflict", "two pixels", {"Show": lambda: pressed.append(2), "Later": lambda: pressed.append(3)})
     box.post("removed", "a layer")
     assert box.value() == {"conflict": "two pixels", "removed": "a layer"}
     box.press("conflict")
-    assert pressed == [2]
+    box.press("conflict", 1)
+    assert pressed == [2, 3]
     box.clear("conflict")
     box.clear("removed")
     assert box.isHidden()

@@ -466,3 +466,48 @@ def test_holding_a_key_hides_what_the_machine_shows(ready):
     assert not any(layer.visible for layer in canvas.results())
     assert next(hold, None) is None
     assert all(layer.visible for layer in canvas.results())
+
+
+def question(panel):
+    return panel.notices.value().get("all marked", "")
+
+
+def test_the_panel_asks_whether_everything_is_marked_and_takes_yes_for_an_answer(qtbot, viewer, training):
+    qtbot.waitUntil(lambda: "every “object” in this image" in question(training), timeout=10_000)
+    image, row = training.controller.bench.image, lambda: training.class_table.value()[1]
+    training.notices.press("all marked")
+    assert not question(training)
+    assert image.annotations.coverage_of(2) == row().coverage == "all objects"
+    assert "every “object”" in viewer.status
+    training.controller.completeness.toggle()  # taken back
+    assert image.annotations.coverage_of(2) == row().coverage == "some"
+    assert not question(training)
+
+
+def test_whoever_says_not_yet_is_asked_again_about_other_classes_only(qtbot, training):
+    qtbot.waitUntil(lambda: bool(question(training)), timeout=10_000)
+    training.notices.press("all marked", 1)
+    assert not question(training)
+    layer = training.controller.bench.current.annotation
+    layer.paint((60, 90), 2)
+    qtbot.waitUntil(lambda: painted(training)[60, 90] == 2)
+    assert not question(training)
+    assert training.controller.bench.image.annotations.coverage_of(2) == "some"
+    training.class_table.add_button.click()
+    layer.paint((10, 10), 3)
+    qtbot.waitUntil(lambda: "every “object” and every “object 2”" in question(training), timeout=10_000)
+
+
+def test_in_a_stack_the_statement_holds_for_the_slice_on_screen(qtbot, viewer, panel):
+    viewer.add_image(np.stack([two_discs()] * 4), name="stack", axis_labels=("t", "y", "x"))
+    qtbot.waitUntil(lambda: panel.controller.bench.current is not None)
+    panel.controller.completeness.toggle()  # nothing is painted: says so, and says nothing of the image
+    bench, image = panel.controller.bench, panel.controller.bench.image
+    assert not image.annotations.rules
+    viewer.dims.set_current_step(0, 1)
+    bench.current.annotation.paint((1, 30, 35), 2)
+    qtbot.waitUntil(lambda: painted(panel, "stack")[1, 30, 35] == 2)
+    panel.controller.completeness.toggle()
+    of = [image.annotations.coverage_of(2, image.frame_region((i,))) for i in range(4)]
+    assert of == ["some", "all objects", "some", "some"]
+    assert panel.class_table.value()[1].coverage is None

@@ -46,6 +46,11 @@ class Place:
     region: Region
     marked: bool
 
+    @property
+    def label_region(self) -> Region:
+        """The same along the label axes of the image, its frame included."""
+        return tuple(slice(i, i + 1) for i in self.frame) + self.region
+
 
 @dataclass(slots=True, eq=False)
 class Block:
@@ -204,8 +209,7 @@ def places(image: ProjectImage, ndim: int) -> Iterator[Place]:
 
 def read(image: ProjectImage, place: Place, reach_px: dict[int, float]) -> Block:
     """Read a block and what is known about it."""
-    region = image.frame_region(place.frame)[: -len(place.region)] + place.region
-    pixels = image.source.normalised(region)
+    pixels = image.source.normalised(place.label_region)
     pixels = pixels.reshape(len(pixels), *shape_of(place.region))
     revision = image.revision
     knowledge = image.knowledge(place.frame, region=place.region, reach_px=reach_px)
@@ -292,9 +296,8 @@ def _take_hints(block: Block, image: ProjectImage) -> None:
     block.boxes = _boxes_in(image, block.place)
     block.tags = dict(annotations.tags)
     block.whole = block.shape == tuple(size for size in image.label_shape if size > 1)
-    region = image.frame_region(block.place.frame)[: -len(block.place.region)] + block.place.region
     classes = range(1, block.knowledge.full.bit_length())
-    block.annotated = {c for c in classes if annotations.coverage_of(c, region) == "exact"}
+    block.annotated = {c for c in classes if annotations.coverage_of(c, block.place.label_region) == "exact"}
     block.rough = rough_of(annotations, block.place)
 
 

@@ -151,7 +151,9 @@ def take_claims(
 def everything_marked(block: Block, annotations: Annotations, classes: ClassTable) -> bool:
     """Whether every object in a block is said to carry a mark, so that the rest is background."""
     others = [c for c in classes.ids if c != BACKGROUND]
-    return not block.exact and all(annotations.coverage_of(c) == "all objects" for c in others)
+    return not block.exact and all(
+        annotations.coverage_of(c, block.place.label_region) == "all objects" for c in others
+    )
 
 
 def claim_outline(block: Block, weight: float, *, everywhere: bool, slopes: bool = True) -> None:

@@ -298,5 +298,4 @@ def _differs(reach: Mapping[int, float], before: Mapping[int, float]) -> bool:
 def _touches(block: Block, regions: list[Region] | None) -> bool:
     if regions is None:
         return True
-    own = tuple(slice(i, i + 1) for i in block.place.frame) + block.place.region
-    return any(intersection(own, region) is not None for region in regions)
+    return any(intersection(block.place.label_region, region) is not None for region in regions)

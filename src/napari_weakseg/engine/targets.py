@@ -26,7 +26,7 @@ __all__ = [
     "simulate_seeds",
 ]
 
-_FEWEST_BLOBS = 3  # that tell how large blobs are
+_ENOUGH_BLOBS = 3  # that tell how large blobs are
 
 IGNORE = 255
 """Value of a label target that is left out of the losses of the auxiliary heads."""
@@ -182,7 +182,8 @@ def estimate_reach(
 
     Blobs alone cannot tell how large their objects are, and what is ruled out wrongly is worse than what stays open:
     six times the radius of a large blob (95th percentile over all blobs of the class). With exact objects, twice the
-    largest radius, but four times that of a large blob at least. Fewer than three blobs of a class give no reach.
+    largest radius, but four times that of a large blob at least. Of two blobs the radius counts 1.5-fold and of one
+    three-fold, for they tell less.
 
     Parameters
     ----------
@@ -199,9 +200,10 @@ def estimate_reach(
     """
     reach: dict[int, float] = {}
     for class_id, sizes in volumes.items():
-        if len(sizes) < _FEWEST_BLOBS:
+        if not sizes:
             continue
         blob = float(np.percentile(_ball_radius(np.asarray(sizes, float), ndim), 95))
+        blob *= max(1.0, _ENOUGH_BLOBS / len(sizes))
         exact = (exact_radius or {}).get(class_id)
         reach[class_id] = 6 * blob if exact is None else max(2 * exact, 4 * blob)
     return reach

@@ -31,7 +31,7 @@ COVERAGE_WORDS: dict[Coverage, str] = {
 _COVERAGE_TIP = (
     "How complete the marks of this class are in this image:\n"
     "only what I painted – nothing is known about the rest of the image\n"
-    "every object is marked – each object has at least a mark or a box\n"
+    "every object is marked – each object has at least a mark or a box (key M)\n"
     "exactly what I painted – every other pixel is not this class"
 )
 TAG_WORDS: dict[bool | None, str] = {None: "maybe", True: "is here", False: "not here"}
@@ -87,6 +87,7 @@ class _ClassRowView(QFrame):
         self.coverage, self.tag = QComboBox(self), QComboBox(self)
         for kind, words in COVERAGE_WORDS.items():
             self.coverage.addItem(words, kind)
+        self.coverage.setPlaceholderText("differs by place")
         for tag, words in TAG_WORDS.items():
             self.tag.addItem(words, tag)
         for box, tip in ((self.coverage, _COVERAGE_TIP), (self.tag, _TAG_TIP)):

@@ -11,6 +11,7 @@ from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.engine.messages import Failed, Phase, Progress
 from napari_weakseg.widgets import messages
 from napari_weakseg.widgets.accepting import Accepting
+from napari_weakseg.widgets.completeness import Completeness
 from napari_weakseg.widgets.enablement import Action, Situation, enabled
 from napari_weakseg.widgets.engine_link import EngineLink
 from napari_weakseg.widgets.guidance import Guidance
@@ -65,6 +66,7 @@ class Controller(QObject):
         self.bench = Workbench(viewer, desk, guard, self)
         self.link = EngineLink(make_session, self.bench.canvases_get, self)
         self.marking = Marking(self.bench, panel.class_table, guard, self)
+        self.completeness = Completeness(self.bench, panel.notices, self)
         self.accepting = Accepting(viewer, panel.accept_box, lambda: self.bench.current, self)
         self.projects = Projects(self.bench, panel, self)
         self.guidance = Guidance(self.bench, self.link, panel.next_box, panel.claims_box, self)
@@ -86,6 +88,7 @@ class Controller(QObject):
         panel.settings.value_changed.connect(self._on_settings)
         self.marking.classes_changed.connect(self._on_classes)
         self.marking.facts_changed.connect(self._on_marks)
+        self.completeness.said.connect(self._on_marks)
         self.marking.class_picked.connect(self.accepting.stop_clicking)
         bench.project_changed.connect(self._on_project)
         bench.current_changed.connect(self._on_current)
@@ -117,6 +120,7 @@ class Controller(QObject):
     def _key_actions(self) -> dict[str, Callable[[Any], Any]]:
         return {
             **{str(class_id): _picker(self.marking, class_id) for class_id in range(1, 10)},
+            "M": lambda _: self.completeness.toggle(),
             "T": lambda _: self.toggle(),
             "Shift-T": lambda _: self.do(Action.STOP),
             "A": lambda _: self.accepting.accept_object(),
@@ -207,6 +211,7 @@ class Controller(QObject):
         self.panel.train_box.curve.clear()
         self.panel.train_box.set_progress("")
         self.guidance.clear()
+        self.completeness.clear()
         self.finding.clear()
         self.saving.clear()
         self.panel.project_box.set_path(project.path if project is not None else None)
@@ -245,6 +250,7 @@ class Controller(QObject):
     def _look(self) -> None:
         if not self._closed:
             self.link.look_at(self.bench.current)
+            self.completeness.ask()
             self._update()
 
     def _on_marks(self, name: str) -> None:
@@ -252,6 +258,7 @@ class Controller(QObject):
         if self._closed:
             return
         self.marking.refresh()
+        self.completeness.ask()
         self._maybe_start()
         self._update()
 
@@ -288,7 +295,7 @@ class Controller(QObject):
 
     def _on_failed(self, event: Failed) -> None:
         self._stopped_by_hand = True  # nothing is gained by failing again at the next stroke
-        self.panel.notices.post("failed", f"{event.problem} {event.remedy}", "Try again", self.retry)
+        self.panel.notices.post("failed", f"{event.problem} {event.remedy}", {"Try again": self.retry})
         messages.warn(event.problem, event.remedy, event.details)
         self._update()
 
@@ -305,6 +312,7 @@ class Controller(QObject):
         for canvas in self.bench.canvases.values():
             drawn |= canvas.refresh()
         if drawn:
+            self.completeness.ask()
             self._update()
 
     def _on_theme(self, event: object = None) -> None:

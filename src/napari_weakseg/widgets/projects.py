@@ -172,7 +172,7 @@ class Projects(QObject):
             messages.guarded(lambda: notes.extend(image.source.notes))
             notes.extend(note for note in project.notes if note not in notes)
         if notes:
-            self._notices.post("notes", "\n".join(notes), "OK", lambda: self._notices.clear("notes"))
+            self._notices.post("notes", "\n".join(notes), {"OK": lambda: self._notices.clear("notes")})
         else:
             self._notices.clear("notes")
 
@@ -188,7 +188,7 @@ class Projects(QObject):
             f"{total} pixels on {where} are said to be two things at once (paint, coverage or tags "
             "contradict one another). They are not learned from."
         )
-        self._notices.post("conflict", text, "Show", self._show_conflict)
+        self._notices.post("conflict", text, {"Show": self._show_conflict})
 
     def _show_conflict(self) -> None:
         name = next((n for n, count in self._conflicts.items() if count), None)
@@ -220,7 +220,7 @@ class Projects(QObject):
 
     def _on_layer_removed(self, name: str) -> None:
         text = f"The layer “{name}” was removed from the viewer. Your marks are safe in the project."
-        self._notices.post("removed", text, "Bring it back", self._bring_back)
+        self._notices.post("removed", text, {"Bring it back": self._bring_back})
 
     def _bring_back(self) -> None:
         self._notices.clear("removed")
@@ -230,7 +230,7 @@ class Projects(QObject):
         self.list_images()
 
     def _on_unsaved(self, problem: str) -> None:
-        self._notices.post("unsaved", f"Not saved yet: {problem}", "Try again", self._save_again)
+        self._notices.post("unsaved", f"Not saved yet: {problem}", {"Try again": self._save_again})
 
     def _save_again(self) -> None:
         if messages.guarded(self._bench.desk.open_project.flush):

@@ -1,12 +1,13 @@
 """Smaller parts of the panel: settings, the project line, notices with a button."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QAction, QFontMetrics, QResizeEvent
 from qtpy.QtWidgets import (
+    QBoxLayout,
     QComboBox,
     QFormLayout,
     QFrame,
@@ -155,12 +156,11 @@ class ProjectBox(QWidget):
 
 
 class NoticeBox(QWidget):
-    """Notices that stay until they are dealt with, one line each with a button; one for each kind."""
+    """Notices that stay until they are dealt with, each with its buttons; one for each kind."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._frames: dict[str, QFrame] = {}
-        self._calls: dict[str, Callable[[], None]] = {}
         self._color = "palette(mid)"
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
@@ -179,22 +179,25 @@ class NoticeBox(QWidget):
         """Text of each kind of notice shown."""
         return {kind: frame.findChild(QLabel).text() for kind, frame in self._frames.items()}
 
-    def post(self, kind: str, text: str, button: str = "", call: Callable[[], None] | None = None) -> None:
-        """Show a notice in place of an earlier one of its kind."""
+    def post(self, kind: str, text: str, buttons: Mapping[str, Callable[[], None]] | None = None) -> None:
+        """Show a notice in place of an earlier one of its kind; `buttons`: their words → what they do."""
         self.clear(kind)
         frame = QFrame(self)
         frame.setObjectName("weaksegNotice")
         frame.setStyleSheet(self._style())
-        row = QHBoxLayout(frame)
+        row = QBoxLayout(QBoxLayout.Direction.LeftToRight, frame)
         row.setContentsMargins(6, 4, 4, 4)
         label = QLabel(text, frame)
         label.setWordWrap(True)
         row.addWidget(label, 1)
-        if call is not None:
-            self._calls[kind] = call
-            press = QPushButton(button, frame)
-            press.clicked.connect(partial(self.press, kind))
-            row.addWidget(press, 0, Qt.AlignmentFlag.AlignVCenter)
+        beside = QHBoxLayout()
+        for words, call in (buttons or {}).items():
+            press = QPushButton(words, frame)
+            press.clicked.connect(partial(_call, call))
+            beside.addWidget(press, 0, Qt.AlignmentFlag.AlignVCenter)
+        row.addLayout(beside)
+        if beside.count() > 1:  # they would leave the text no room
+            row.setDirection(QBoxLayout.Direction.TopToBottom)
         self._frames[kind] = frame
         self._layout.addWidget(frame)
         self.show()
@@ -202,13 +205,16 @@ class NoticeBox(QWidget):
     def clear(self, kind: str) -> None:
         """Take a notice away."""
         frame = self._frames.pop(kind, None)
-        self._calls.pop(kind, None)
         if frame is not None:
             self._layout.removeWidget(frame)
             frame.hide()
             frame.deleteLater()
         self.setVisible(bool(self._frames))
 
-    def press(self, kind: str, _: object = None) -> None:
-        """Do what the button of a notice does."""
-        self._calls[kind]()
+    def press(self, kind: str, button: int = 0) -> None:
+        """Press one of the buttons of a notice, counted from 0."""
+        self._frames[kind].findChildren(QPushButton)[button].click()
+
+
+def _call(call: Callable[[], None], _: bool) -> None:
+    call()
