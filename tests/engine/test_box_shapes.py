@@ -1,6 +1,7 @@
 """What boxes show: shapes learned from exact objects, an ellipse before; never over what a person said."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy import ndimage
 from napari_weakseg.core.knowledge import Knowledge
 from napari_weakseg.engine.blocks import Block, Place
 from napari_weakseg.engine.box_shapes import BoxShapes
+from napari_weakseg.engine.growth import GrowthState
 
 FULL = 0b1110
 
@@ -99,7 +101,23 @@ def test_a_persons_word_is_never_contradicted() -> None:
     assert (boxed.claim[16:20, 12:18] == 2).all()
 
 
-def test_blocks_with_blobs_and_exact_blocks_are_left_alone() -> None:
+def test_a_box_with_a_blob_of_its_class_is_left_to_growth_and_another_beside_it_is_not() -> None:
+    seeds = np.zeros((30, 60), np.int32)
+    seeds[12:16, 12:16] = 1
+    boxed = block((30, 60), boxes=[(2, (5, 5), (25, 25)), (2, (5, 32), (25, 52))])
+    boxed.knowledge = replace(boxed.knowledge, seeds=seeds, seed_class=np.array([0, 2], np.uint8))
+    boxed.growth = GrowthState.start(seeds, boxed.knowledge.seed_class)
+    boxed.claim[14:20, 14:20] = 2  # grown
+    boxed.claim[10:20, 35:50] = 1  # taken for background, for nobody had painted there
+    boxed.claim_weight[boxed.claim > 0] = 7
+    BoxShapes(2).claim(boxed)
+    assert (boxed.claim_weight[14:20, 14:20] == 7).all()
+    assert not boxed.claim[5:12, 5:25].any()
+    assert (boxed.claim[12:18, 37:47] == 2).all()
+    assert (boxed.claim_weight[12:18, 37:47] > 128).all()
+
+
+def test_exact_blocks_are_left_alone() -> None:
     exact = block((20, 20), seeds=ring((20, 20), 6, 0), boxes=[(2, (2, 2), (18, 18))])
     BoxShapes(2).claim(exact)
     assert not exact.claim.any()

@@ -78,6 +78,32 @@ def test_learns_two_textures_from_three_strokes(
     assert dice(labels, textures[1], 2) > 0.9
 
 
+def test_learns_from_boxes_and_strokes_of_background_in_one_image(
+    make_project: MakeProject, ready: MakeTrainer
+) -> None:
+    y, x = np.mgrid[:128, :128]
+    middles = [(24, 30), (30, 92), (90, 34), (96, 98)]
+    truth = np.any([(y - a) ** 2 + (x - b) ** 2 <= 14**2 for a, b in middles], 0)
+    project = make_project()
+    image = project.add_image(
+        (truth + np.random.default_rng(0).normal(0, 0.3, truth.shape)).astype(np.float32), name="a"
+    )
+    strokes = np.zeros(truth.shape, np.uint8)
+    for at in (0, 48, 62, 76, 124):
+        strokes[at : at + 4] = strokes[:, at : at + 4] = 1
+    strokes[truth] = 0
+    image.paint(strokes)
+    for a, b in middles[:3]:
+        image.add_box("nucleus", (a - 14, b - 14), (a + 15, b + 15))
+    trainer = steps(ready(project), 80)
+    assert dice(predicted(trainer).argmax(0) + 1, truth + 1, 2) > 0.85
+    image.remove_box(2)
+    trainer.annotations_changed("a")
+    block = trainer._store.find("a", ())[0]
+    assert not block.claim[76:105, 20:49].any()
+    assert (block.claim == 2).any()
+
+
 def test_the_forest_answers_before_the_first_step(
     painted: Project, ready: MakeTrainer, textures: tuple[Any, Any, Any]
 ) -> None:

@@ -59,8 +59,8 @@ def make_panel(qtbot, viewer, desk, make_session) -> Iterator[Callable[[], objec
 
     made = []
 
-    def make():
-        panel = WeaksegPanel(viewer, make_session=make_session, desk=desk)
+    def make(session: Callable[[Project], Session] = make_session):
+        panel = WeaksegPanel(viewer, make_session=session, desk=desk)
         qtbot.addWidget(panel)
         made.append(panel)
         return panel

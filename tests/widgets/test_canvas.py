@@ -20,7 +20,7 @@ COLORS = ("#8c8c8c", "#e69f00", "#56b4e9")
 def open_canvas(viewer):
     opened = []
 
-    def make(shape, axes, *, ndim=2, known=None, **settings):
+    def make(shape, axes, *, ndim=2, known=None, boxes=(), **settings):
         layer = viewer.add_image(np.random.default_rng(0).random(shape, np.float32), rgb=False, **settings)
         label_shape = tuple(n for n, axis in zip(shape, axes, strict=True) if axis != "C")
         disk = np.zeros(label_shape, np.uint8) if known is None else known.copy()
@@ -37,6 +37,7 @@ def open_canvas(viewer):
             colors=COLORS,
             known=disk.copy(),
             painted=[tuple(slice(0, n) for n in disk.shape)],
+            boxes=boxes,
             write=write,
             on_touched=lambda: None,
             on_removed=lambda name: opened.append(name),

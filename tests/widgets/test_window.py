@@ -126,6 +126,26 @@ def test_paint_train_see_undo_accept_pause_resume_save_close(qtbot, dock, tmp_pa
         assert annotation_of(project.images["cells"])[20, 105] == 2
 
 
+def test_boxes_are_drawn_with_the_mouse_and_the_keys(qtbot, dock, make_session):
+    panel, hand = dock(make_session)
+    bench = panel.controller.bench
+    hand.press_key(Qt.Key.Key_2)
+    hand.press_key(Qt.Key.Key_R)
+    hand.stroke((20, 24), (30, 30), (40, 46))
+    qtbot.waitUntil(lambda: len(bench.image.annotations.boxes) == 1)
+    (box,) = bench.image.annotations.boxes
+    assert box.class_id == 2
+    np.testing.assert_allclose(box.start + box.stop, (20, 24, 41, 47), atol=1)
+    assert panel.class_table.boxes_button.isChecked()
+    hand.press_key(Qt.Key.Key_R)
+    assert not panel.class_table.boxes_button.isChecked()
+    hand.stroke((60, 90), (62, 92))
+    qtbot.waitUntil(lambda: painted(panel)[61, 91] == 2)
+    hand.press_key(Qt.Key.Key_M)
+    assert bench.image.annotations.coverage_of(2) == "all objects"
+    assert len(bench.image.annotations.boxes) == 1
+
+
 def test_closing_the_window_while_training_ends_the_thread_and_keeps_the_strokes(qtbot, window, dock, make_session):
     panel, hand = dock(make_session)
     path = panel.controller.bench.desk.project.path

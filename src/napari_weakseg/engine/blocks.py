@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_weakseg.core.knowledge import INTERFACE_UNKNOWN, Knowledge
 from napari_weakseg.core.project_image import ProjectImage
-from napari_weakseg.core.regions import Region, intersection, shape_of
+from napari_weakseg.core.regions import Region, intersection, region_of, shape_of, whole
 from napari_weakseg.engine.growth import GrowthState
 from napari_weakseg.engine.outline import Outline, outline
 from napari_weakseg.engine.rough import Rough, rough_of
@@ -97,7 +97,8 @@ class Block:
     marked_at : mapping of int to int64 array
         Flat indices of the pixels that training was shown to be of a class; patches are placed on them. What merely
         follows from the coverage is left out (it is learned from all the same): there is so much background among it
-        that objects would be drawn too seldom. Only where nothing was shown it counts, and so does what boxes claim.
+        that objects would be drawn too seldom. Only where nothing was shown it counts, and so does what boxes claim;
+        of classes that are not painted in the block the latter always does.
     """
 
     place: Place
@@ -175,8 +176,12 @@ class Block:
             certain = np.where(shown, self.knowledge.certain, 0)
         else:
             certain = np.where(self.held_out, 0, self.knowledge.certain)
-            if self.boxes:
-                certain = np.where(certain == 0, self.claim, certain)
+        if self.boxes:
+            claimed = self.claim
+            if self.shown:  # only what no paint shows: of the rest paint tells more
+                unpainted = {class_id for class_id, *_ in self.boxes} - set(np.unique(certain).tolist())
+                claimed = np.where(np.isin(claimed, list(unpainted)), claimed, np.uint8(0))
+            certain = np.where(certain == 0, claimed, certain)
         self.marked_at = by_class(certain)
 
 
@@ -240,7 +245,12 @@ def update(block: Block, image: ProjectImage, reach_px: dict[int, float]) -> Non
     block.knowledge = image.knowledge(block.place.frame, region=block.place.region, reach_px=reach_px, before=before)
     if before is None or not np.array_equal(before.complete, block.knowledge.complete):
         block.interfaces = interfaces_of(block.knowledge)
+    boxes = block.boxes
     _take_hints(block, image)
+    for _, start, stop in set(boxes) - set(block.boxes):  # what it claimed goes with a box
+        inside = intersection(region_of(start, stop), whole(block.shape))
+        if inside is not None:
+            block.claim[inside] = block.claim_weight[inside] = 0
     block.held_out &= block.knowledge.painted | block.knowledge.complete
     settle_growth(block)
     block.refresh()

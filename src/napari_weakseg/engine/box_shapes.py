@@ -1,4 +1,4 @@
-"""Which part of its box an object fills: learned from exact objects, claimed in boxes that nothing else is known of.
+"""Which part of its box an object fills: learned from exact objects, claimed in boxes that no blob of theirs lies in.
 
 A ring fills the rim of its box, a cell the middle. The mean shape of a class, stretched to each box, tells where its
 object probably is and where not. Our construction; Reiß et al. (CVPR 2021) take from boxes only that every line across
@@ -41,7 +41,7 @@ class BoxShapes:
     @staticmethod
     def concerns(block: Block) -> bool:
         """Whether a block has boxes to claim by."""
-        return bool(block.boxes) and block.growth is None and not block.exact
+        return not block.exact and bool(_without_blob(block))
 
     def learn(self, blocks: Iterable[Block]) -> None:
         """Take the shapes from the exact objects of some blocks that lie whole in them and are not held out."""
@@ -93,15 +93,33 @@ class BoxShapes:
         return result
 
     def claim(self, block: Block) -> None:
-        """Claim what the boxes of a block show; nothing where it has blobs, which grow by themselves."""
+        """Claim what the boxes of a block show; nothing in those with a blob, which grows by itself.
+
+        What has grown stays claimed, and so does all outside the boxes where something grows.
+        """
         if not self.concerns(block):
             return
-        said = self.probabilities(block.shape, block.boxes)
+        said = self.probabilities(block.shape, _without_blob(block))
         best, boxed = said.max(0), said[BACKGROUND - 1] < 1  # no shape is 0 anywhere in its box
         held = boxed & (best >= _SURE) & ~block.knowledge.painted
-        block.claim = np.where(held, said.argmax(0) + 1, 0).astype(np.uint8)
-        block.claim_weight = np.where(held, 255 * (2 * best - 1), 0).astype(np.uint8)
+        claim, weight = block.claim, block.claim_weight
+        if block.growth is None:
+            claim, weight = np.zeros_like(claim), np.zeros_like(weight)
+        held &= claim <= BACKGROUND
+        block.claim = np.where(held, said.argmax(0) + 1, claim).astype(np.uint8)
+        block.claim_weight = np.where(held, 255 * (2 * best - 1), weight).astype(np.uint8)
         block.refresh()
+
+
+def _without_blob(block: Block) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:
+    """Boxes in which nothing of their class is painted."""
+    found = []
+    for class_id, start, stop in block.boxes:
+        at = intersection(region_of(start, stop), whole(block.shape))
+        of = block.knowledge.seed_class[block.knowledge.seeds[at]] if at is not None else np.zeros(0)
+        if not (of == class_id).any():
+            found.append((class_id, start, stop))
+    return found
 
 
 def _inside(place: Region, shape: Sequence[int]) -> bool:

@@ -125,9 +125,12 @@ class Grower:
             self._next = step + max(_EVERY, block.allowed.size // _PER_STEP)
 
     def _claim(self, block: Block) -> None:
-        """Claim what the edges say around blobs that have not grown yet, and what boxes show where there are none."""
+        """Claim what the edges say around blobs that have not grown yet, and what boxes show that hold none."""
         if self._outline_weight:
             claim_outline(block, self._outline_weight, everywhere=self._everywhere(block), slopes=self._slopes)
+        self._claim_boxes(block)
+
+    def _claim_boxes(self, block: Block) -> None:
         if self._config.box_shapes:
             if self._shapes_stale and self._shapes.concerns(block):  # exact objects are looked at for boxes only
                 self._shapes.learn(self._store.blocks)
@@ -222,6 +225,7 @@ class Grower:
             outline_weight=self._outline_weight,
             slopes=self._slopes,
         )
+        self._claim_boxes(block)
 
 
 def _few(blocks: Sequence[Block]) -> list[Block]:

@@ -13,7 +13,7 @@ _PAINT = "Paint a blob inside some objects and a stroke of background, then trai
 
 def missing_marks(blocks: Sequence[Block], classes: ClassTable) -> TrainingError | None:
     """Say what has to be marked before anything can be learned."""
-    used = sorted({c for block in blocks for c in block.marked_at})
+    used = sorted({c for block in blocks for c in (*block.marked_at, *(box[0] for box in block.boxes))})
     if not used:
         return TrainingError("Nothing is marked yet.", _PAINT)
     if len(classes) < 2:

@@ -17,6 +17,7 @@ from napari_weakseg.engine.blocks import Block, Place
 from napari_weakseg.engine.evaluate import hold_out
 from napari_weakseg.engine.memory import BlockMemory, Key, key_of, recalled, remembered
 from napari_weakseg.engine.targets import (
+    ENOUGH_BLOBS,
     IGNORE,
     approximation_fraction,
     estimate_reach,
@@ -51,6 +52,7 @@ class BlockStore:
         self.notes: list[str] = []
         self._waiting: deque[Place] = deque()
         self._reach: dict[int, float] = {}
+        self._told_reach: set[int] = set()  # classes with blobs enough to tell it
         self._values = 0
         self._position: dict[str, int] = {}
         self._seen: dict[str, tuple[object, Region | None]] = {}
@@ -146,12 +148,12 @@ class BlockStore:
 
     def _extend_reach(self, touched: list[Block]) -> None:
         """Find out how far objects reach once a class has blobs enough to tell."""
-        new = {int(c) for block in touched for c in block.knowledge.seed_class[1:]} - self._reach.keys()
-        if not any(self._counts_all(block) for block in touched) or not new:
+        vague = {int(c) for block in touched for c in block.knowledge.seed_class[1:]} - self._told_reach
+        if not any(self._counts_all(block) for block in touched) or not vague:
             return
-        reach = {c: r for c, r in self._estimated_reach().items() if c in new}
-        if reach:
-            self._reach = {**self._reach, **reach}
+        reach = {**self._reach, **{c: r for c, r in self._estimated_reach().items() if c in vague}}
+        if _differs(reach, self._reach):
+            self._reach = reach
             self._apply_reach()
 
     def _apply_reach(self) -> None:
@@ -280,6 +282,7 @@ class BlockStore:
             else:
                 for c, n in zip(seed_class[1:], np.bincount(seeds.ravel(), minlength=len(seed_class))[1:], strict=True):
                     volumes.setdefault(int(c), []).append(float(n))
+        self._told_reach = {class_id for class_id, sizes in volumes.items() if len(sizes) >= ENOUGH_BLOBS}
         return estimate_reach(volumes, self._project.ndim, exact_radius=radius)
 
     def _number_of(self, place: Place) -> int:

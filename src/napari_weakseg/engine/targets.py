@@ -14,6 +14,7 @@ from scipy import ndimage
 from napari_weakseg.engine.growth_step import Flags, Floats, Ids
 
 __all__ = [
+    "ENOUGH_BLOBS",
     "IGNORE",
     "approximation_fraction",
     "approximation_target",
@@ -26,7 +27,8 @@ __all__ = [
     "simulate_seeds",
 ]
 
-_ENOUGH_BLOBS = 3  # that tell how large blobs are
+ENOUGH_BLOBS = 3
+"""Blobs of a class that tell how large its blobs are."""
 
 IGNORE = 255
 """Value of a label target that is left out of the losses of the auxiliary heads."""
@@ -203,7 +205,7 @@ def estimate_reach(
         if not sizes:
             continue
         blob = float(np.percentile(_ball_radius(np.asarray(sizes, float), ndim), 95))
-        blob *= max(1.0, _ENOUGH_BLOBS / len(sizes))
+        blob *= max(1.0, ENOUGH_BLOBS / len(sizes))
         exact = (exact_radius or {}).get(class_id)
         reach[class_id] = 6 * blob if exact is None else max(2 * exact, 4 * blob)
     return reach

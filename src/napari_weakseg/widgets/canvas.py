@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_weakseg.core.annotations import Box
+from napari_weakseg.core.errors import AnnotationError
 from napari_weakseg.core.regions import Region
 from napari_weakseg.widgets import accept
+from napari_weakseg.widgets.box_layer import BoxLayer
 from napari_weakseg.widgets.bridge import LayerBridge, Write
 from napari_weakseg.widgets.overlay import (
     Role,
@@ -24,7 +27,7 @@ from napari_weakseg.widgets.pace import Pace
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels
+    from napari.layers import Image, Labels, Layer
 
 _FOLLOWED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
@@ -49,6 +52,8 @@ class ImageCanvas:
         The annotation as the project holds it.
     painted : sequence of Region
         Where that is not 0.
+    boxes : sequence of Box
+        As the project holds them.
     write : callable
         Stores a changed block in the project.
     on_touched, on_removed : callable
@@ -66,6 +71,7 @@ class ImageCanvas:
         colors: Sequence[str],
         known: NDArray[np.uint8],
         painted: Sequence[Region],
+        boxes: Sequence[Box],
         write: Write,
         on_touched: Callable[[], None],
         on_removed: Callable[[str], None],
@@ -73,10 +79,11 @@ class ImageCanvas:
         self.viewer, self.image, self.axes, self.name = viewer, image, axes, name
         self.spatial_ndim = spatial_ndim
         self._colors = tuple(colors)
-        self._on_removed = on_removed
+        self._on_touched, self._on_removed = on_touched, on_removed
         self._closed = False
         self.place = placement(image, axes)
         self.layers: dict[Role, Labels] = {}
+        self.boxes: BoxLayer | None = None  # made when there is a box, or one is to be drawn
         self._stale: set[Role] = set()
         self._has_result = False
         self._pace = Pace()
@@ -85,6 +92,8 @@ class ImageCanvas:
             self.place.labels(data[Role.ANNOTATION])[region] = known[region]
         for role in (Role.PREDICTION, Role.GROWN, Role.ANNOTATION):
             self._make(role, data[role])
+        if boxes and spatial_ndim == 2:
+            self._make_boxes(boxes)
         self.bridge = LayerBridge(
             self.annotation,
             self.place,
@@ -104,17 +113,43 @@ class ImageCanvas:
         self.select()
 
     def _make(self, role: Role, data: NDArray[np.uint8]) -> None:
-        taken = {layer.name for layer in self.viewer.layers}
-        name = str(role) if role not in taken else f"{role} · {self.name}"
-        layer = make_layer(role, data, self.place, image=self.name, name=name)
+        layer = make_layer(role, data, self.place, image=self.name, name=self._free_name(role))
         paint_colors(layer, self._colors, role)
         self.layers[role] = layer
         self.viewer.add_layer(layer)
+
+    def _make_boxes(self, boxes: Sequence[Box]) -> BoxLayer:
+        self.boxes = BoxLayer(
+            self._free_name("boxes"),
+            self.name,
+            self.place,
+            boxes,
+            spatial_ndim=self.spatial_ndim,
+            colors=self._colors,
+            on_touched=self._on_touched,
+        )
+        self.viewer.add_layer(self.boxes.layer)
+        return self.boxes
+
+    def _free_name(self, name: str) -> str:
+        taken = {layer.name for layer in self.viewer.layers}
+        return str(name) if name not in taken else f"{name} · {self.name}"
+
+    @property
+    def own_layers(self) -> "list[Layer]":
+        """The layers that were made for the image."""
+        return [*self.layers.values(), *([self.boxes.layer] if self.boxes is not None else [])]
 
     @property
     def annotation(self) -> "Labels":
         """The layer a person paints on."""
         return self.layers[Role.ANNOTATION]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Painted pixels and boxes of each class id together, as handed on; int64 (256,)."""
+        boxes = [0 if self.boxes is None else self.boxes.count(class_id) for class_id in range(256)]
+        return self.bridge.counts + np.array(boxes, np.int64)
 
     # ------------------------------------------------------------ what is shown
 
@@ -236,6 +271,8 @@ class ImageCanvas:
             self._colors = tuple(colors)
             for role, layer in self.layers.items():
                 paint_colors(layer, colors, role)
+            if self.boxes is not None:
+                self.boxes.set_colors(colors)
 
     def select(self) -> None:
         """Make the annotation the layer that is painted on."""
@@ -244,18 +281,46 @@ class ImageCanvas:
             self.annotation.mode = "paint"
 
     def pick_class(self, class_id: int) -> None:
-        """Paint with a class from now on."""
-        self.select()
+        """Paint with a class from now on, or draw boxes of it where boxes are drawn; the background has none."""
+        if self.boxes is not None and self.drawing_boxes and class_id != accept.BACKGROUND:
+            self.boxes.pick_class(class_id)
+        else:
+            self.select()
         self.annotation.selected_label = class_id
+
+    @property
+    def drawing_boxes(self) -> bool:
+        """Whether the layer of boxes is the one that is worked on."""
+        return self.boxes is not None and bool(self.viewer.layers.selection.active == self.boxes.layer)
+
+    def draw_boxes(self) -> None:
+        """Make the boxes what is drawn.
+
+        Raises
+        ------
+        AnnotationError
+            In a project of volumes: a rectangle on screen is no box there.
+        """
+        if self.spatial_ndim == 3:
+            raise AnnotationError(
+                "A rectangle drawn in one plane is not a box around an object of a volume.",
+                "Paint some planes of the object, or give the box from Python: image.add_box(class, start, stop).",
+            )
+        boxes = self.boxes or self._make_boxes(())
+        if boxes.layer not in self.viewer.layers:
+            self.viewer.add_layer(boxes.layer)
+        self.viewer.layers.selection.active = boxes.layer
+        boxes.class_id = max(int(self.annotation.selected_label), accept.BACKGROUND + 1)
+        boxes.draw()
 
     def set_visible(self, visible: bool) -> None:
         """Show or hide the image with all its layers."""
-        for layer in (self.image, *self.layers.values()):
+        for layer in (self.image, *self.own_layers):
             layer.visible = visible
 
     def missing(self) -> list[Any]:
         """Layers that were taken out of the viewer, the image first."""
-        return [layer for layer in (self.image, *self.layers.values()) if layer not in self.viewer.layers]
+        return [layer for layer in (self.image, *self.own_layers) if layer not in self.viewer.layers]
 
     def bring_back(self) -> None:
         """Put layers that were taken out of the viewer back into it, as they were."""
@@ -281,13 +346,15 @@ class ImageCanvas:
         self.place = placement(self.image, self.axes)
         for layer in self.layers.values():
             match(layer, self.place)
+        if self.boxes is not None:
+            self.boxes.match(self.place)
 
     def _on_ndisplay(self, event: object = None) -> None:
         """Fill grown regions in a volume, of which napari draws no outlines."""
         outline(self.layers[Role.GROWN], Role.GROWN, self.place, flat=self.viewer.dims.ndisplay == 2)
 
     def _on_layer_removed(self, event: Any) -> None:
-        if not self._closed and event.value in (self.image, *self.layers.values()):
+        if not self._closed and event.value in (self.image, *self.own_layers):
             self._on_removed(event.value.name)
 
     def close(self, *, remove: bool = False) -> None:
@@ -300,8 +367,10 @@ class ImageCanvas:
         for event in _FOLLOWED:
             getattr(self.image.events, event).disconnect(self._follow)
         self.bridge.close()
+        if self.boxes is not None:
+            self.boxes.close()
         if remove:
-            for layer in self.layers.values():
+            for layer in self.own_layers:
                 with suppress(ValueError):
                     self.viewer.layers.remove(layer)
 

@@ -54,6 +54,8 @@ class ClassRow:
         None where it differs from place to place.
     tag : bool or None
         Present, absent, unknown.
+    boxes : int
+        In the image.
     """
 
     id: int
@@ -62,6 +64,7 @@ class ClassRow:
     painted: int = 0
     coverage: Coverage | None = "some"
     tag: bool | None = None
+    boxes: int = 0
 
 
 class _ClassRowView(QFrame):
@@ -83,7 +86,7 @@ class _ClassRowView(QFrame):
         self.name.editingFinished.connect(self._on_name)
         self.name.installEventFilter(self)
         self.painted = QLabel(self)
-        self.painted.setToolTip("Pixels painted with this class in this image")
+        self.painted.setToolTip("Pixels painted with this class in this image, and boxes (▭) of it")
         self.coverage, self.tag = QComboBox(self), QComboBox(self)
         for kind, words in COVERAGE_WORDS.items():
             self.coverage.addItem(words, kind)
@@ -120,7 +123,10 @@ class _ClassRowView(QFrame):
         self.color.setIcon(swatch(row.color))
         if not self.name.hasFocus() and self.name.text() != row.name:
             self.name.setText(row.name)
-        self.painted.setText(f"{row.painted:,} px".replace(",", "\u2009") if row.painted else "–")
+        parts = [f"{row.painted:,} px".replace(",", "\u2009")] * (row.painted > 0) + [f"{row.boxes} ▭"] * (
+            row.boxes > 0
+        )
+        self.painted.setText(" · ".join(parts) or "–")
         self.coverage.setCurrentIndex(-1 if row.coverage is None else self.coverage.findData(row.coverage))
         self.tag.setCurrentIndex(list(TAG_WORDS).index(row.tag))
 
@@ -171,6 +177,7 @@ class ClassTableView(QWidget):
     tag_changed = Signal(int, object)
     added = Signal()
     removed = Signal(int)
+    boxes_wanted = Signal(bool)  # boxes are to be drawn, or painted again
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -191,6 +198,14 @@ class ClassTableView(QWidget):
         buttons.addWidget(self.add_button)
         buttons.addWidget(self.remove_button)
         buttons.addStretch(1)
+        self.boxes_button = QPushButton("▭ Draw boxes", self)
+        self.boxes_button.setCheckable(True)
+        self.boxes_button.setToolTip(
+            "Drag a box around an object: it lies inside and touches all four sides (key R).\n"
+            "Boxes are of the class that is picked; the rest is as in any Shapes layer of napari. Press again to paint."
+        )
+        self.boxes_button.clicked.connect(self.boxes_wanted)
+        buttons.addWidget(self.boxes_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._list)
@@ -222,6 +237,10 @@ class ClassTableView(QWidget):
         self._picked = class_id
         for view, row in zip(self._views, self._rows, strict=True):
             view.set_picked(row.id == class_id)
+
+    def set_drawing_boxes(self, on: bool) -> None:
+        """Show whether boxes are drawn or pixels painted."""
+        self.boxes_button.setChecked(on)
 
     def edit_name(self, class_id: int) -> None:
         """Let the person type a name."""

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_weakseg.core.annotations import Annotations, Coverage
@@ -56,21 +55,21 @@ class Completeness(QObject):
             self._asked = question
 
     def toggle(self) -> None:
-        """Say of every class painted on screen that each of its objects carries a mark, or take that back."""
+        """Say of every class marked on screen that each of its objects carries a mark, or take that back."""
         image = self._bench.image
         if image is None:
             return
         self._bench.flush_all()
         region = image.frame_region(self._place[1])
-        painted = _painted(image.annotations, region)
-        if not painted:
-            messages.info("Nothing is painted here yet. Put a mark into every object, then say so.")
+        marked = _marked(image.annotations, region)
+        if not marked:
+            messages.info("Nothing is marked here yet. Put a mark into every object, then say so.")
             return
         open_ = _open(image.annotations, region)
         kind: Coverage = "all objects" if open_ else "some"
-        if messages.guarded(lambda: _say(image, open_ or painted, kind, region)):
-            self._answered.add((self._place, self._words(open_ or painted)))  # whoever takes it back is not asked again
-            self._bench.viewer.status = self._told(open_ or painted, kind)
+        if messages.guarded(lambda: _say(image, open_ or marked, kind, region)):
+            self._answered.add((self._place, self._words(open_ or marked)))  # whoever takes it back is not asked again
+            self._bench.viewer.status = self._told(open_ or marked, kind)
             self.said.emit(image.name)
         self.ask()
 
@@ -120,19 +119,15 @@ class Completeness(QObject):
             self._asked = ""
 
 
-def _painted(annotations: Annotations, region: Region) -> list[int]:
-    """Classes other than the background that are painted in a region."""
-    counts = np.zeros(256, np.int64)
-    for place in annotations.painted_region():
-        common = intersection(place, region)
-        if common is not None:
-            counts += np.bincount(np.asarray(annotations.labels[common]).ravel(), minlength=256)
-    return [int(c) for c in np.flatnonzero(counts) if c > BACKGROUND]
+def _marked(annotations: Annotations, region: Region) -> list[int]:
+    """Classes other than the background that are painted or boxed in a region."""
+    boxed = {box.class_id for box in annotations.boxes if intersection(box.region, region) is not None}
+    return sorted({*annotations.painted_counts(region), *boxed} - {BACKGROUND})
 
 
 def _open(annotations: Annotations, region: Region) -> list[int]:
     """Those of them of which there may be objects without a mark."""
-    return [c for c in _painted(annotations, region) if annotations.coverage_of(c, region) == "some"]
+    return [c for c in _marked(annotations, region) if annotations.coverage_of(c, region) == "some"]
 
 
 def _say(image: "ProjectImage", classes: list[int], kind: Coverage, region: Region) -> None:

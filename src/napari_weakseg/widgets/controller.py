@@ -121,6 +121,7 @@ class Controller(QObject):
         return {
             **{str(class_id): _picker(self.marking, class_id) for class_id in range(1, 10)},
             "M": lambda _: self.completeness.toggle(),
+            "R": lambda _: self.marking.toggle_boxes(),
             "T": lambda _: self.toggle(),
             "Shift-T": lambda _: self.do(Action.STOP),
             "A": lambda _: self.accepting.accept_object(),
@@ -174,7 +175,7 @@ class Controller(QObject):
         """Bind the keys while the panel is open, and only then."""
         if docked and not self._closed:
             canvas = self.bench.current
-            self.keys.bind([canvas.image, *canvas.layers.values()] if canvas is not None else [])
+            self.keys.bind([canvas.image, *canvas.own_layers] if canvas is not None else [])
         else:
             self.keys.unbind()
 
@@ -188,6 +189,7 @@ class Controller(QObject):
                 self._quitting.disconnect(self.close)
         for emitter, slot in self._viewer_events():
             emitter.disconnect(slot)
+        self.marking.close()
         self.accepting.close()
         self.finding.close()
         self.keys.unbind()
@@ -230,8 +232,6 @@ class Controller(QObject):
         if canvas is not None:
             self.marking.pick(min(2, canvas.bridge.n_classes))
             self.projects.show_notes()
-        if self.keys.active:
-            self.set_docked(True)
         self._look()
 
     def _on_layers(self, event: Any) -> None:
@@ -242,6 +242,7 @@ class Controller(QObject):
         if not self._closed:
             take_new, self._inserted = self._inserted, False
             self.projects.list_images(take_new=take_new)
+            self.set_docked(self.keys.active)  # layers that are new need the keys, too
             self._update()
 
     def _on_moved(self, event: object = None) -> None:
@@ -264,7 +265,7 @@ class Controller(QObject):
 
     def _maybe_start(self, _: object = None) -> None:
         """Begin to learn once two classes are marked, unless the person stopped it."""
-        counts = [canvas.bridge.counts for canvas in self.bench.canvases.values()]
+        counts = [canvas.counts for canvas in self.bench.canvases.values()]
         wanted = self.panel.train_box.auto.isChecked() and not self._stopped_by_hand and not self._closed
         if wanted and Action.TRAIN in self._enabled() and two_classes_marked(counts):
             self._start()

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 #: Key → what it does, for the help text and the bindings alike.
 HELP = {
     "1…9": "paint with this class",
+    "R": "draw boxes, or paint again",
     "M": "every object on screen carries a mark, or not",
     "T": "train, pause, go on",
     "Shift-T": "stop",

@@ -49,6 +49,8 @@ class Marking(QObject):
         table.removed.connect(self._on_removed)
         table.coverage_changed.connect(self._on_coverage)
         table.tag_changed.connect(self._on_tag)
+        table.boxes_wanted.connect(self.draw_boxes)
+        bench.viewer.layers.selection.events.active.connect(self._on_active)
 
     def refresh(self) -> None:
         """Show the classes as they stand for the image worked on."""
@@ -66,6 +68,7 @@ class Marking(QObject):
                     int(canvas.bridge.counts[class_id]),
                     notes.coverage_of(class_id),
                     notes.tags.get(class_id),
+                    0 if canvas.boxes is None else canvas.boxes.count(class_id),
                 )
                 for class_id, info in enumerate(project.classes, start=1)
             ]
@@ -87,6 +90,31 @@ class Marking(QObject):
             self.class_picked.emit()
             canvas.pick_class(class_id)
             self._table.set_picked(class_id)
+
+    def draw_boxes(self, on: bool = True) -> None:
+        """Draw boxes of the class that is picked, or paint again."""
+        canvas = self._bench.current
+        if canvas is not None:
+            self.class_picked.emit()
+            if on and self._guard(canvas.draw_boxes):
+                self._table.set_picked(canvas.boxes.class_id if canvas.boxes is not None else 0)
+            elif not on:
+                canvas.select()
+                self._on_selected()
+        self._on_active()
+
+    def toggle_boxes(self) -> None:
+        """Draw boxes, or paint again if that is what is done."""
+        canvas = self._bench.current
+        self.draw_boxes(canvas is not None and not canvas.drawing_boxes)
+
+    def close(self) -> None:
+        """Let go of the viewer."""
+        self._bench.viewer.layers.selection.events.active.disconnect(self._on_active)
+
+    def _on_active(self, event: object = None) -> None:
+        canvas = self._bench.current
+        self._table.set_drawing_boxes(canvas is not None and canvas.drawing_boxes)
 
     def add(self) -> None:
         """Add a class and let the person name it."""

@@ -14,7 +14,7 @@ from napari_weakseg.core.regions import Region
 from napari_weakseg.widgets.axes import label_axes, layer_axes
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Labels
+    from napari.layers import Image, Labels, Layer
 
 KEY = "napari-weakseg"  # in a layer's metadata: this layer is ours
 
@@ -124,8 +124,8 @@ def outline(layer: "Labels", role: Role, place: Placement, *, flat: bool = True)
         layer.opacity = _OPACITY[Role.GROWN if outlined else Role.PREDICTION]
 
 
-def match(layer: "Labels", place: Placement) -> None:
-    """Lay a label layer over its image again after the image was moved or rescaled."""
+def match(layer: "Layer", place: Placement) -> None:
+    """Lay a layer over its image again after the image was moved or rescaled."""
     for name, value in place.settings.items():
         if name != "shear" and not _same(getattr(layer, name), value):
             setattr(layer, name, value)

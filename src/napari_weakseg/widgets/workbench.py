@@ -85,7 +85,7 @@ class Workbench(QObject):
 
     def has_marks(self) -> bool:
         """Tell whether anything is marked on any image of the project."""
-        if any(canvas.bridge.counts.any() for canvas in self.canvases.values()):
+        if any(canvas.counts.any() for canvas in self.canvases.values()):
             return True
         return self.desk.project is not None and used(self.desk.project)
 
@@ -219,6 +219,7 @@ class Workbench(QObject):
             colors=project.classes.colors,
             known=annotation_of(project.images[name]),
             painted=project.images[name].annotations.painted_region(),
+            boxes=project.images[name].annotations.boxes,
             write=self._writer(name),
             on_touched=self._on_touched,
             on_removed=self.layer_removed.emit,
@@ -254,7 +255,7 @@ class Workbench(QObject):
         pending = False
         for canvas in list(self.canvases.values()):
             if self._hand_on(canvas, canvas.shown):
-                pending |= canvas.bridge.pending
+                pending |= canvas.bridge.pending or (canvas.boxes is not None and canvas.boxes.drawing)
         if pending:
             self._flush_timer.start(_SWEEP_MS)
 
@@ -263,11 +264,28 @@ class Workbench(QObject):
         changed: list[bool] = []
         stray = canvas.bridge.stray
         well = self._guard(lambda: changed.append(canvas.bridge.flush(shown)))
+        well &= self._guard(lambda: changed.append(self._hand_on_boxes(canvas)))
         if canvas.bridge.stray != stray:
             self.stray_changed.emit()
         if any(changed):
             self.marks_changed.emit(canvas.name)
         return well
+
+    def _hand_on_boxes(self, canvas: ImageCanvas) -> bool:
+        """Store the boxes that were drawn and forget those that were deleted; returns whether there were any."""
+        if canvas.boxes is None or canvas.boxes.drawing:
+            return False
+        image = self.desk.open_project.images[canvas.name]
+        new, gone = canvas.boxes.changes()
+        try:
+            for box in gone:
+                if box in image.annotations.boxes:
+                    image.remove_box(image.annotations.boxes.index(box))
+            for box in new:
+                image.add_box(box.class_id, box.start, box.stop)
+        except StorageError as error:
+            self.unsaved.emit(str(error))
+        return bool(new or gone)
 
     def flush_all(self) -> None:
         """Hand on everything at once."""
@@ -324,5 +342,5 @@ def stop_timer(timer: QTimer) -> None:
 
 
 def two_classes_marked(counts: Sequence[NDArray[np.int64]]) -> bool:
-    """Tell whether at least two classes are painted in the images counted."""
+    """Tell whether at least two classes are marked in the images counted."""
     return bool(counts) and int((np.sum(counts, axis=0)[1:] > 0).sum()) >= 2

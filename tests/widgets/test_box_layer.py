@@ -1,0 +1,157 @@
+"""Boxes: between the project and a Shapes layer, and drawn in the panel."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import two_discs
+from napari_weakseg.core.annotations import Box
+from napari_weakseg.core.project import Project
+from napari_weakseg.engine.messages import Phase
+from napari_weakseg.session import Session
+from napari_weakseg.widgets.box_layer import BoxLayer
+from napari_weakseg.widgets.overlay import Placement
+
+COLORS = ("#8c8c8c", "#e69f00", "#56b4e9")
+#: Shape of the layer, which of its axes is a channel that is kept.
+PLACES = {"YX": ((40, 50), None), "ZYX": ((4, 40, 50), None), "TCYX": ((4, 1, 40, 50), 1), "YXC": ((40, 50, 1), 2)}
+
+
+def box_layer(axes, boxes=(), **kwargs):
+    shape, channel = PLACES[axes]
+    place = Placement(shape, channel, {})
+    return BoxLayer("boxes", "cells", place, boxes, spatial_ndim=2, colors=COLORS, on_touched=lambda: None, **kwargs)
+
+
+@st.composite
+def boxes(draw, frames):
+    y, x = draw(st.tuples(st.integers(0, 38), st.integers(0, 48)))
+    stop = draw(st.tuples(st.integers(y + 1, 40), st.integers(x + 1, 50)))
+    frame = draw(st.tuples(*[st.integers(0, 3)] * frames))
+    return Box(draw(st.integers(2, 3)), (*frame, y, x), (*(i + 1 for i in frame), *stop))
+
+
+@pytest.mark.parametrize("axes", PLACES)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_a_box_that_is_shown_is_read_again_as_it_was(axes, data):
+    drawn = data.draw(st.lists(boxes(len(axes.replace("C", "")) - 2), max_size=4))
+    layer = box_layer(axes, drawn)
+    assert layer.changes() == ([], [])
+    while len(layer.layer.data):
+        layer.layer.selected_data = {0}
+        layer.layer.remove_selected()
+    new, gone = layer.changes()
+    assert new == []
+    assert sorted(gone, key=repr) == sorted(drawn, key=repr)
+
+
+def test_every_pixel_that_a_shape_touches_is_in_its_box_and_the_image_bounds_it():
+    layer = box_layer("YX")
+    layer.pick_class(3)
+    layer.layer.add_rectangles(np.array([[9.6, 4.4], [9.6, 12.2], [20.4, 12.2], [20.4, 4.4]]))
+    layer.layer.add_ellipses(np.array([[-9.0, 30], [-9, 70], [8, 70], [8, 30]]))
+    layer.layer.add_rectangles(np.array([[50.0, 4], [50, 9], [60, 9], [60, 4]]))  # outside
+    new, gone = layer.changes()
+    assert sorted(box.start + box.stop for box in new) == [(0, 30, 9, 50), (10, 4, 21, 13)]
+    assert {box.class_id for box in new} == {3}
+    assert gone == []
+    assert layer.count(3) == 2
+
+
+def test_a_box_through_several_frames_is_left_alone():
+    through = Box(2, (0, 5, 5), (3, 9, 9))
+    layer = box_layer("ZYX", [through])
+    assert not len(layer.layer.data)
+    layer.layer.add_rectangles(np.array([[2, 1, 1], [2, 1, 5], [2, 6, 5], [2, 6, 1.0]]))
+    assert layer.changes() == ([Box(2, (2, 1, 1), (3, 7, 6))], [])
+
+
+def test_selected_boxes_take_another_class_and_its_colour():
+    layer = box_layer("YX", [Box(2, (1, 1), (5, 5)), Box(2, (10, 10), (15, 15))])
+    layer.layer.selected_data = {1}
+    layer.pick_class(3)
+    assert layer.changes() == ([Box(3, (10, 10), (15, 15))], [Box(2, (10, 10), (15, 15))])
+    np.testing.assert_allclose(layer.layer.edge_color[1], (0x56 / 255, 0xB4 / 255, 0xE9 / 255, 1), atol=1e-6)
+    np.testing.assert_allclose(layer.layer.edge_color[0], (0xE6 / 255, 0x9F / 255, 0, 1), atol=1e-6)
+
+
+@pytest.fixture
+def ready(qtbot, viewer, panel):
+    viewer.add_image(two_discs(), name="cells", scale=(0.5, 0.5))
+    qtbot.waitUntil(lambda: panel.controller.bench.current is not None)
+    return panel
+
+
+def add(layer, y0, x0, y1, x1):
+    layer.add_rectangles(np.array([[y0, x0], [y0, x1], [y1, x1], [y1, x0]], float))
+
+
+def test_boxes_are_drawn_kept_on_disk_and_there_again(qtbot, viewer, ready, desk):
+    bench, table = ready.controller.bench, ready.class_table
+    table.boxes_button.click()
+    layer = bench.current.boxes.layer
+    assert viewer.layers.selection.active == layer
+    assert layer.mode == "add_rectangle"
+    np.testing.assert_allclose(layer.scale, (0.5, 0.5))
+    add(layer, 20, 24, 40, 46)
+    add(layer, 50, 80, 70, 99)
+    qtbot.waitUntil(lambda: table.value()[1].boxes == 2)
+    layer.selected_data = {1}
+    layer.remove_selected()
+    qtbot.waitUntil(lambda: table.value()[1].boxes == 1)
+    ready.controller.marking.pick(1)  # there is no box of the background: back to the brush
+    assert viewer.layers.selection.active == bench.current.annotation
+    assert not table.boxes_button.isChecked()
+    ready.controller.marking.toggle_boxes()
+    assert table.boxes_button.isChecked()
+    path = desk.project.path
+    ready.close()
+    with Project.open(path) as project:
+        assert project.images["cells"].annotations.boxes == (Box(2, (20, 24), (41, 47)),)
+
+
+def test_a_project_with_boxes_shows_them(qtbot, tmp_path, viewer, panel):
+    with Project.create(tmp_path / "p.weakseg", ["background", "cell"]) as project:
+        image = project.add_image(two_discs(), name="cells", axes="YX")
+        image.add_box("cell", (20, 24), (41, 47))
+    panel.controller.projects.open(tmp_path / "p.weakseg")
+    qtbot.waitUntil(lambda: panel.controller.bench.current is not None)
+    assert [layer.name for layer in viewer.layers][-1] == "boxes"
+    np.testing.assert_allclose(panel.controller.bench.current.boxes.layer.data[0][0], (19.5, 23.5))
+    assert panel.class_table.value()[1].boxes == 1
+
+
+def test_a_layer_of_boxes_that_was_removed_comes_back_with_them(qtbot, viewer, ready):
+    ready.controller.marking.draw_boxes()
+    canvas = ready.controller.bench.current
+    add(canvas.boxes.layer, 20, 24, 40, 46)
+    qtbot.waitUntil(lambda: ready.class_table.value()[1].boxes == 1)
+    viewer.layers.remove(canvas.boxes.layer)
+    ready.notices.press("removed")
+    assert canvas.boxes.layer in viewer.layers
+    assert ready.class_table.value()[1].boxes == 1
+    assert len(ready.controller.bench.image.annotations.boxes) == 1
+
+
+def test_a_box_and_a_stroke_of_background_start_the_training(qtbot, viewer, make_panel):
+    ready = make_panel(lambda project: Session(project, device="cpu", threads=1))
+    viewer.add_image(two_discs(), name="cells")
+    qtbot.waitUntil(lambda: ready.controller.bench.current is not None)
+    ready.controller.marking.draw_boxes()
+    canvas = ready.controller.bench.current
+    add(canvas.boxes.layer, 20, 24, 40, 46)
+    canvas.annotation.paint((80, 20), 1)
+    qtbot.waitUntil(lambda: ready.controller.link.phase is Phase.TRAINING, timeout=60_000)
+
+
+def test_in_a_volume_a_rectangle_is_refused_in_words(qtbot, viewer, panel):
+    viewer.add_image(np.stack([two_discs()] * 8), name="volume", axis_labels=("z", "y", "x"))
+    qtbot.waitUntil(lambda: panel.controller.bench.current is not None)
+    panel.image_box.ndim_changed.emit(3)
+    with qtbot.captureExceptions() as caught:
+        panel.class_table.boxes_button.click()
+    assert not caught
+    assert panel.controller.bench.current.boxes is None
+    assert not panel.class_table.boxes_button.isChecked()
