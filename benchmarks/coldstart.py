@@ -19,7 +19,7 @@ from benchmarks.arms import ARMS
 from benchmarks.cells import cell
 from benchmarks.quality import Options
 from benchmarks.results import Line
-from benchmarks.sets import SETS, data_folder
+from benchmarks.sets import SETS
 from benchmarks.training import Clock, Run, run_network
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.engine.downsampling import downsampled
@@ -38,7 +38,6 @@ _NOISE = 0.1  # standard deviations, on what is not hidden
 
 def run(options: Options) -> None:
     """Make all runs that are not finished yet."""
-    data_folder()
     results.make_runs(
         options.folder / FILE,
         KEY,

@@ -14,7 +14,7 @@ from benchmarks import results
 from benchmarks.arms import ARMS, make_project
 from benchmarks.marks import Marked, annotate
 from benchmarks.quality import Options
-from benchmarks.sets import SETS, data_folder
+from benchmarks.sets import SETS
 from benchmarks.training import Clock
 from napari_weakseg.engine.growth import GrowthState
 from napari_weakseg.engine.trainer import Trainer
@@ -87,7 +87,6 @@ def overlap(ids: NDArray[np.int32], objects: NDArray[np.int32], n: int, m: int) 
 
 def run(options: Options) -> None:
     """Make all runs that are not finished yet."""
-    data_folder()
     results.make_runs(
         options.folder / FILE,
         KEY,

@@ -16,7 +16,7 @@ from benchmarks.cells import NONE
 from benchmarks.growth import overlap
 from benchmarks.marks import annotate
 from benchmarks.quality import Options
-from benchmarks.sets import SETS, ImageSet, data_folder
+from benchmarks.sets import SETS, ImageSet
 from benchmarks.training import train
 from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.images import ImageSource
@@ -63,7 +63,6 @@ def compare(found: NDArray[np.int32], true: NDArray[np.int32]) -> dict[str, floa
 
 def run(options: Options) -> None:
     """Make all runs that are not finished yet."""
-    data_folder()
     results.make_runs(
         options.folder / FILE,
         KEY,

@@ -19,7 +19,7 @@ from scipy import ndimage
 from benchmarks import results
 from benchmarks.arms import paint
 from benchmarks.judging import Predict, dice
-from benchmarks.sets import SETS, ImageSet, Judge, Picture, data_folder
+from benchmarks.sets import SETS, ImageSet, Judge, Picture
 from benchmarks.simulated_marks import Rough, rough_masks
 from benchmarks.training import predictor, train
 from napari_weakseg.core.classes import BACKGROUND
@@ -211,7 +211,6 @@ class Options:
 
 def run(options: Options) -> None:
     """Make all runs that are not finished yet, seed by seed."""
-    data_folder()
     results.make_runs(
         options.folder / FILE,
         KEY,

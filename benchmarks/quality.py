@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import results
 from benchmarks.arms import ARMS, Arm
-from benchmarks.sets import SETS, Judge, data_folder
+from benchmarks.sets import SETS, Judge
 
 FILE = "quality.jsonl"
 KEY = ("set", "arm", "exact", "seed", "seconds", "device", "threads", "images", "judges", "revision")
@@ -73,7 +73,6 @@ class Options:
 
 def run(options: Options) -> None:
     """Make all runs that are not finished yet, seed by seed."""
-    data_folder()
     results.make_runs(
         options.folder / FILE,
         KEY,

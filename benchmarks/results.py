@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sets import ROOT
+from benchmarks.sets import ROOT, data_folder
 
 FOLDER = ROOT / "benchmarks" / "results"
 Line = dict[str, Any]
@@ -85,7 +85,13 @@ def make_runs(
         Words for a run before it is made, and for what was measured.
     measure : callable
         Makes a run.
+
+    Raises
+    ------
+    NoData
+        If the image sets are not there.
     """
+    data_folder()
     for key in unfinished(file, names, wanted):
         print(named(key), end=" … ", flush=True)
         found = measure(key)

@@ -28,7 +28,7 @@ from torch import Tensor
 from benchmarks import results
 from benchmarks.arms import paint
 from benchmarks.judging import Predict, dice
-from benchmarks.sets import SETS, Judge, Picture, data_folder
+from benchmarks.sets import SETS, Judge, Picture
 from benchmarks.training import predictor, train
 from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.config import TrainConfig
@@ -119,7 +119,6 @@ class Images:
 
 def run(options: Options) -> None:
     """Make all runs that are not finished yet, seed by seed."""
-    data_folder()
     images, judges = read(SETS[SET].names("train")), SETS[SET].judged(options.judges)
 
     def measured(key: dict[str, Any]) -> dict[str, Any]:

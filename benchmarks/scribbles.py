@@ -15,7 +15,7 @@ from benchmarks.arms import paint
 from benchmarks.cells import NONE, cell
 from benchmarks.quality import Options
 from benchmarks.results import Line
-from benchmarks.sets import SETS, ImageSet, Judge, data_folder, judges_of
+from benchmarks.sets import SETS, ImageSet, Judge, judges_of
 from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.project import Project
 
@@ -23,8 +23,8 @@ FILE = "scribbles.jsonl"
 KEY = ("set", "task", "way", "seed", "seconds", "device", "threads", "images", "judges", "revision")
 SECONDS = 30.0
 _CEILING = "full supervision"
-_TOLD = "ours, told that all is marked"
-WAYS = ("ours", _TOLD, "plain", "forest", _CEILING)
+_TOLD = ", told that all is marked"
+WAYS = ("ours", "plain", "forest", f"ours{_TOLD}", f"plain{_TOLD}", _CEILING)
 PEOPLE = 3
 
 SCRIBBLED = {
@@ -35,7 +35,6 @@ SCRIBBLED = {
 
 def run(options: Options) -> None:
     """Make all runs that are not finished yet, seed by seed."""
-    data_folder()
     results.make_runs(
         options.folder / FILE,
         KEY,
@@ -60,7 +59,7 @@ def _measured(key: Line) -> dict[str, Any]:
     image_set = SCRIBBLED[key["set"]]
     teaching, judges = _images(image_set, key)
     with tempfile.TemporaryDirectory() as folder, _project(Path(folder), image_set, teaching, key) as project:
-        return study.taught(project, {**key, "way": "ours"} if key["way"] == _TOLD else key, judges)
+        return study.taught(project, {**key, "way": key["way"].removesuffix(_TOLD)}, judges)
 
 
 def _images(image_set: ImageSet, key: Line) -> tuple[list[str], list[Judge]]:
@@ -86,7 +85,7 @@ def _project(folder: Path, image_set: ImageSet, names: Sequence[str], key: Line)
             image.coverage(None, "exact")
         else:
             image.paint(image_set.scribbles(name, whose))
-            for class_id in range(BACKGROUND + 1, len(image_set.classes) + 1) if key["way"] == _TOLD else ():
+            for class_id in range(BACKGROUND + 1, len(image_set.classes) + 1) if key["way"].endswith(_TOLD) else ():
                 image.coverage(class_id, "all objects")
     return project
 
@@ -140,7 +139,7 @@ _WORDS = """## Scribbles that people drew
 
 Median Dice over the test images, of each task the median over the seeds and in brackets the smallest and the largest.
 The twelve small tasks have two or three images to learn from and one or two to judge by, of 256 × 256 pixels; three
-people scribbled, and each seed takes another one. *ours, told that all is marked* has the same scribbles and one
-statement more for each image and class: that all objects carry a mark. The others are told nothing of the kind; what
-they would make of it was not measured. *full supervision* has the exact masks of the same images.
+people scribbled, and each seed takes another one. *told that all is marked*: the same scribbles and one statement more
+for each image and class, that all objects carry a mark; for *plain* what is far from the marks is background then. A
+pixel forest learns from what is painted only. *full supervision* has the exact masks of the same images.
 """

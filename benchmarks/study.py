@@ -24,7 +24,7 @@ from benchmarks.forest import ForestBaseline
 from benchmarks.judging import summed
 from benchmarks.marks import Marked
 from benchmarks.objects import compare, told_apart
-from benchmarks.sets import SETS, ImageSet, Judge, Picture, data_folder
+from benchmarks.sets import SETS, ImageSet, Judge, Picture
 from benchmarks.training import train
 from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.config import TrainConfig
@@ -108,7 +108,6 @@ class Options:
 
 def run(options: Options) -> None:
     """Make all runs that are not finished yet, seed by seed."""
-    data_folder()
     results.make_runs(
         options.folder / FILE,
         KEY,

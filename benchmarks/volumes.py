@@ -14,7 +14,7 @@ from benchmarks import results
 from benchmarks.cells import NONE, cell
 from benchmarks.judging import dice
 from benchmarks.quality import Options
-from benchmarks.sets import ImageSet, Judge, Picture, data_folder, judges_of
+from benchmarks.sets import ImageSet, Judge, Picture, judges_of
 from benchmarks.training import train
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.project import Project
@@ -66,7 +66,6 @@ WAYS = {
 
 def run(options: Options) -> None:
     """Make all runs that are not finished yet."""
-    data_folder()
     results.make_runs(
         options.folder / FILE,
         KEY,
