@@ -79,7 +79,7 @@ def test_learns_two_textures_from_three_strokes(
 
 
 def test_learns_from_boxes_and_strokes_of_background_in_one_image(
-    make_project: MakeProject, ready: MakeTrainer
+    make_project: MakeProject, ready: MakeTrainer, tmp_path: Path
 ) -> None:
     y, x = np.mgrid[:128, :128]
     middles = [(24, 30), (30, 92), (90, 34), (96, 98)]
@@ -97,11 +97,52 @@ def test_learns_from_boxes_and_strokes_of_background_in_one_image(
         image.add_box("nucleus", (a - 14, b - 14), (a + 15, b + 15))
     trainer = steps(ready(project), 80)
     assert dice(predicted(trainer).argmax(0) + 1, truth + 1, 2) > 0.85
+    trainer.save(tmp_path / "state")
+    again = ready(project)
+    again.load(tmp_path / "state")
+    block, other = (t._store.find("a", ())[0] for t in (steps(trainer, 1), steps(again, 1)))
+    np.testing.assert_array_equal(other.claim, block.claim)
+    assert sorted(other.marked_at) == [1, 2]
     image.remove_box(2)
     trainer.annotations_changed("a")
+    steps(trainer, 1)
     block = trainer._store.find("a", ())[0]
     assert not block.claim[76:105, 20:49].any()
     assert (block.claim == 2).any()
+
+
+def test_boxes_of_two_classes_are_enough_to_begin(make_project: MakeProject, ready: MakeTrainer) -> None:
+    project = make_project("background", "nucleus", "cell")
+    image = project.add_image(np.random.default_rng(0).random((64, 64), np.float32), name="a")
+    image.add_box("nucleus", (5, 5), (25, 25))
+    image.add_box("cell", (30, 30), (55, 55))
+    trainer = steps(ready(project), 2)
+    assert sorted(trainer._store.blocks[0].marked_at) == [1, 2, 3]
+
+
+def test_where_boxes_do_not_teach_they_are_not_enough(make_project: MakeProject, ready: MakeTrainer) -> None:
+    project = make_project()
+    image = project.add_image(np.random.default_rng(0).random((64, 64), np.float32), name="a")
+    image.paint(np.ones((5, 60), np.uint8))
+    image.add_box("nucleus", (15, 5), (35, 25))
+    with pytest.raises(TrainingError, match="Only “background” is marked"):
+        ready(project, box_shapes=False)
+
+
+def test_another_box_around_a_grown_blob_lets_it_grow_anew(make_project: MakeProject, ready: MakeTrainer) -> None:
+    project = make_project()
+    image = project.add_image(np.random.default_rng(0).random((64, 64), np.float32), name="a")
+    image.paint(np.full((6, 6), 2, np.uint8), start=(20, 20))
+    image.paint(np.ones((4, 60), np.uint8), start=(58, 0))
+    trainer = ready(project)
+    block = trainer._store.find("a", ())[0]
+    assert block.growth is not None
+    block.growth = replace(block.growth, areas=block.growth.areas * 3)
+    block.claim[10:40, 10:40] = 2
+    image.add_box("nucleus", (15, 15), (32, 32))
+    trainer.annotations_changed("a")
+    assert block.growth.round == 0
+    assert not (block.claim == 2).any()
 
 
 def test_the_forest_answers_before_the_first_step(
@@ -647,9 +688,9 @@ def test_masks_boxes_tags_rough_masks_and_nothing_train_one_network(
     assert_healthy(trainer)
     hinted = {b.place.image.split()[1] for b in trainer._store.blocks if b.hinted}
     assert hinted == {"boxes", "present", "rough"}
-    trainer.save(tmp_path)
+    trainer.save(tmp_path / "state")
     again = ready(project, batch=8, **settings)
-    again.load(tmp_path)
+    again.load(tmp_path / "state")
     np.testing.assert_array_equal(
         again.probabilities(np.zeros((1, 32, 32), np.float32)), trainer.probabilities(np.zeros((1, 32, 32), np.float32))
     )

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from conftest import two_discs
 from napari_weakseg.core.annotations import Box
+from napari_weakseg.core.errors import StorageError
+from napari_weakseg.core.marks import Marks
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.messages import Phase
 from napari_weakseg.session import Session
@@ -18,10 +20,16 @@ COLORS = ("#8c8c8c", "#e69f00", "#56b4e9")
 PLACES = {"YX": ((40, 50), None), "ZYX": ((4, 40, 50), None), "TCYX": ((4, 1, 40, 50), 1), "YXC": ((40, 50, 1), 2)}
 
 
-def box_layer(axes, boxes=(), **kwargs):
+def box_layer(axes, boxes=()):
     shape, channel = PLACES[axes]
     place = Placement(shape, channel, {})
-    return BoxLayer("boxes", "cells", place, boxes, spatial_ndim=2, colors=COLORS, on_touched=lambda: None, **kwargs)
+    return BoxLayer("boxes", "cells", place, boxes, spatial_ndim=2, colors=COLORS, on_touched=lambda: None)
+
+
+def changes(layer):
+    found = layer.changes()
+    layer.handed_on()
+    return found
 
 
 @st.composite
@@ -38,7 +46,8 @@ def boxes(draw, frames):
 def test_a_box_that_is_shown_is_read_again_as_it_was(axes, data):
     drawn = data.draw(st.lists(boxes(len(axes.replace("C", "")) - 2), max_size=4))
     layer = box_layer(axes, drawn)
-    assert layer.changes() == ([], [])
+    layer._touch()
+    assert changes(layer) == ([], [])
     while len(layer.layer.data):
         layer.layer.selected_data = {0}
         layer.layer.remove_selected()
@@ -57,7 +66,9 @@ def test_every_pixel_that_a_shape_touches_is_in_its_box_and_the_image_bounds_it(
     assert sorted(box.start + box.stop for box in new) == [(0, 30, 9, 50), (10, 4, 21, 13)]
     assert {box.class_id for box in new} == {3}
     assert gone == []
-    assert layer.count(3) == 2
+    layer.handed_on()
+    assert layer.counts[3] == 2
+    assert layer.changes() == ([], [])
 
 
 def test_a_box_through_several_frames_is_left_alone():
@@ -65,16 +76,73 @@ def test_a_box_through_several_frames_is_left_alone():
     layer = box_layer("ZYX", [through])
     assert not len(layer.layer.data)
     layer.layer.add_rectangles(np.array([[2, 1, 1], [2, 1, 5], [2, 6, 5], [2, 6, 1.0]]))
-    assert layer.changes() == ([Box(2, (2, 1, 1), (3, 7, 6))], [])
+    assert changes(layer) == ([Box(2, (2, 1, 1), (3, 7, 6))], [])
 
 
 def test_selected_boxes_take_another_class_and_its_colour():
     layer = box_layer("YX", [Box(2, (1, 1), (5, 5)), Box(2, (10, 10), (15, 15))])
+    layer.layer.mode = "select"
     layer.layer.selected_data = {1}
     layer.pick_class(3)
-    assert layer.changes() == ([Box(3, (10, 10), (15, 15))], [Box(2, (10, 10), (15, 15))])
-    np.testing.assert_allclose(layer.layer.edge_color[1], (0x56 / 255, 0xB4 / 255, 0xE9 / 255, 1), atol=1e-6)
+    layer.change_selected(3)
+    assert changes(layer) == ([Box(3, (10, 10), (15, 15))], [Box(2, (10, 10), (15, 15))])
+    layer.layer.selected_data = {0}
+    layer.change_selected(3)
+    layer.layer.selected_data = set()
+    layer.pick_class(2)
+    layer.change_selected(2)
+    add(layer.layer, 20, 20, 30, 30)
+    new, gone = changes(layer)
+    assert [box.class_id for box in new] == [3, 2]  # what is drawn next is of the class that is picked
+    assert len(gone) == 1
+    np.testing.assert_allclose(layer.layer.edge_color[2], (0xE6 / 255, 0x9F / 255, 0, 1), atol=1e-6)
+
+
+def test_the_box_just_drawn_keeps_its_class_when_the_next_one_is_picked():
+    layer = box_layer("YX")
+    layer.draw(2)
+    add(layer.layer, 5, 5, 20, 20)
+    layer.layer.selected_data = {0}  # as napari leaves it
+    layer.pick_class(3)
+    layer.change_selected(3)
+    assert layer.changes()[0] == [Box(2, (5, 5), (21, 21))]
     np.testing.assert_allclose(layer.layer.edge_color[0], (0xE6 / 255, 0x9F / 255, 0, 1), atol=1e-6)
+
+
+def test_a_click_makes_no_box_and_a_pasted_one_counts():
+    layer = box_layer("YX", [Box(2, (1, 1), (12, 12))])
+    layer.draw(2)
+    add(layer.layer, 20, 20, 22, 22)
+    assert layer.changes() == ([], [])
+    assert len(layer.layer.data) == 1
+    layer.layer.mode = "select"
+    layer.layer.selected_data = {0}
+    layer.layer._copy_data()
+    layer.layer._paste_data()
+    assert layer.changes() == ([Box(2, (1, 1), (12, 12))], [])
+
+
+def test_a_drawing_given_up_and_shapes_across_frames_make_no_box():
+    layer = box_layer("ZYX")
+    layer.layer.add_rectangles(np.array([[0, 5, 1], [0, 5, 5], [3, 5, 5], [3, 5, 1.0]]))
+    assert layer.changes() == ([], [])
+    layer.layer.add(np.array([[1, 1, 1], [1, 9, 1.0]]), shape_type="path")
+    layer.layer._is_creating = True
+    layer.layer.selected_data = {1}
+    layer.layer.mode = "pan_zoom"
+    layer.rest()
+    layer._touch()
+    layer.changes()
+    assert len(layer.layer.features) >= len(layer.layer.data)
+
+
+def test_boxes_of_a_class_that_is_not_there_wait_for_it():
+    layer = box_layer("YX")
+    layer.pick_class(4)
+    add(layer.layer, 5, 5, 20, 20)
+    assert layer.changes() == ([], [])
+    layer.set_colors((*COLORS, "#ff0000"))
+    assert layer.changes() == ([Box(4, (5, 5), (21, 21))], [])
 
 
 @pytest.fixture
@@ -144,6 +212,30 @@ def test_a_box_and_a_stroke_of_background_start_the_training(qtbot, viewer, make
     add(canvas.boxes.layer, 20, 24, 40, 46)
     canvas.annotation.paint((80, 20), 1)
     qtbot.waitUntil(lambda: ready.controller.link.phase is Phase.TRAINING, timeout=60_000)
+
+
+def test_a_moved_box_is_not_lost_when_the_disk_refuses(qtbot, ready, monkeypatch):
+    ready.controller.marking.draw_boxes()
+    bench = ready.controller.bench
+    layer, image = bench.current.boxes.layer, bench.image
+    add(layer, 20, 24, 40, 46)
+    qtbot.waitUntil(lambda: len(image.annotations.boxes) == 1)
+
+    def refuse(self):
+        self.unsaved = True
+        raise StorageError("The disk is full.", "Make room.")
+
+    monkeypatch.setattr(Marks, "write", refuse)
+    layer.data = [np.array([[50, 60], [50, 90], [70, 90], [70, 60]], float)]
+    layer.events.data(value=layer.data, action="changed", data_indices=(0,), vertex_indices=((),))
+    qtbot.waitUntil(lambda: "unsaved" in ready.notices.value())
+    monkeypatch.undo()
+    ready.notices.press("unsaved")
+    assert image.annotations.boxes == (Box(2, (50, 60), (71, 91)),)
+    path = bench.desk.project.path
+    ready.close()
+    with Project.open(path) as project:
+        assert project.images["cells"].annotations.boxes == (Box(2, (50, 60), (71, 91)),)
 
 
 def test_in_a_volume_a_rectangle_is_refused_in_words(qtbot, viewer, panel):

@@ -498,6 +498,19 @@ def test_whoever_says_not_yet_is_asked_again_about_other_classes_only(qtbot, tra
     qtbot.waitUntil(lambda: "every “object” and every “object 2”" in question(training), timeout=10_000)
 
 
+def test_the_statement_leaves_what_is_exact_as_it_is(qtbot, ready):
+    ready.class_table.coverage_changed.emit(2, "exact")
+    image, completeness = ready.controller.bench.image, ready.controller.completeness
+    ready.controller.bench.current.annotation.paint((30, 35), 2)
+    qtbot.waitUntil(lambda: painted(ready)[30, 35] == 2)
+    completeness.toggle()
+    assert image.annotations.coverage_of(2) == "exact"
+    image.coverage("object", "some")
+    image.coverage("object", "exact", (0, 0), (10, 10))
+    completeness.toggle()
+    assert image.annotations.coverage_of(2, (slice(0, 5), slice(0, 5))) == "exact"
+
+
 def test_in_a_stack_the_statement_holds_for_the_slice_on_screen(qtbot, viewer, panel):
     viewer.add_image(np.stack([two_discs()] * 4), name="stack", axis_labels=("t", "y", "x"))
     qtbot.waitUntil(lambda: panel.controller.bench.current is not None)

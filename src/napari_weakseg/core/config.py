@@ -125,6 +125,11 @@ class TrainConfig(BaseModel):
         """Whether some term learns from a class that is said to be present; that one is absent is always learned."""
         return self.tag_weight > 0 or self.bag_weight > 0
 
+    @property
+    def learns_from_boxes(self) -> bool:
+        """Whether some term learns from a box that holds no paint; what lies outside all boxes is always learned."""
+        return (self.box_shapes and self.claim_weight > 0) or self.bag_weight > 0
+
     @classmethod
     def preset(cls, name: Preset, **settings: Any) -> Self:
         """Give settings that stand for a published method; see `docs/methods.md` for what they are faithful to.

@@ -1,6 +1,6 @@
 """Boxes, tags and coverage of one image, in ``marks.json``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -64,6 +64,15 @@ class Marks:
     def remove_box(self, index: int) -> None:
         """Remove the box at an index."""
         self.boxes = self.boxes[:index] + self.boxes[index + 1 :]
+        self.write()
+
+    def change_boxes(self, new: Iterable[Box], gone: Iterable[Box]) -> None:
+        """Add some boxes and remove others, as far as they are there."""
+        boxes = list(self.boxes)
+        for box in gone:
+            if box in boxes:
+                boxes.remove(box)
+        self.boxes = (*boxes, *new)
         self.write()
 
     def set_tag(self, class_id: int, present: bool | None) -> None:

@@ -1,6 +1,6 @@
 """One image of a project and what was said about it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from math import prod
@@ -222,6 +222,13 @@ class ProjectImage:
                     f"It has {count} box{'es' * (count != 1)}, counted from 0.",
                 )
             self._marks.remove_box(index)
+
+    def change_boxes(self, new: Iterable[Box], gone: Iterable[Box]) -> None:
+        """Add some boxes, as `add_box` does, and remove others, as far as they are there, in one go."""
+        classes = self._project.classes
+        added = [Box(classes.id_of(box.class_id), *self._clipped(box.start, box.stop, what="box")) for box in new]
+        with self._changing():
+            self._marks.change_boxes(added, gone)
 
     def tag(self, class_: str | int, present: bool | None) -> None:
         """Say that a class is present (True) or absent (False) in the image, or unknown (None)."""

@@ -20,7 +20,7 @@ from napari_weakseg.engine.outline import Outline, outline
 from napari_weakseg.engine.rough import Rough, rough_of
 from napari_weakseg.engine.targets import blob_thickness
 
-__all__ = ["Block", "Place", "by_class", "places", "read", "settle_growth", "update"]
+__all__ = ["Block", "Place", "by_class", "places", "read", "settle_growth", "start_claims", "update"]
 
 _WHOLE_PX = {2: 1536, 3: 160}  # a frame up to this size along every axis is one block
 _CELL_PX = {2: 1024, 3: 96}
@@ -247,13 +247,20 @@ def update(block: Block, image: ProjectImage, reach_px: dict[int, float]) -> Non
         block.interfaces = interfaces_of(block.knowledge)
     boxes = block.boxes
     _take_hints(block, image)
-    for _, start, stop in set(boxes) - set(block.boxes):  # what it claimed goes with a box
-        inside = intersection(region_of(start, stop), whole(block.shape))
-        if inside is not None:
-            block.claim[inside] = block.claim_weight[inside] = 0
     block.held_out &= block.knowledge.painted | block.knowledge.complete
     settle_growth(block)
+    if block.boxes != boxes:
+        start_claims(block)
     block.refresh()
+
+
+def start_claims(block: Block) -> None:
+    """Let growth and claims begin anew: other boxes bound the blobs, or show what has none."""
+    seeds, seed_class = block.knowledge.seeds, block.knowledge.seed_class
+    block.growth = GrowthState.start(seeds, seed_class) if seeds.any() else None
+    block.claim, block.claim_weight = np.zeros(block.shape, np.uint8), np.zeros(block.shape, np.uint8)
+    if not block.exact:
+        block.approximation = seed_class[seeds]
 
 
 def settle_growth(block: Block) -> None:
@@ -264,9 +271,8 @@ def settle_growth(block: Block) -> None:
         if not np.array_equal(before.seeds, knowledge.seeds):
             block.growth = replace(block.growth, areas=block.growth.areas[-1:])
         _settle_claims(block, before, block.growth)
-    elif knowledge.seeds.any():
-        block.growth = GrowthState.start(knowledge.seeds, knowledge.seed_class)
-        block.approximation = knowledge.seed_class[knowledge.seeds]
+    elif knowledge.seeds.any():  # the first blobs; what boxes claimed is claimed anew where it still holds
+        start_claims(block)
 
 
 def _settle_claims(block: Block, before: GrowthState, after: GrowthState) -> None:
@@ -321,7 +327,8 @@ def _boxes_in(image: ProjectImage, place: Place) -> list[tuple[int, tuple[int, .
             corners = [
                 tuple(x - o for x, o in zip(corner[-ndim:], origin, strict=True)) for corner in (box.start, box.stop)
             ]
-            found.append((box.class_id, corners[0], corners[1]))
+            if intersection(region_of(*corners), whole(shape_of(place.region))) is not None:
+                found.append((box.class_id, corners[0], corners[1]))
     return found
 
 

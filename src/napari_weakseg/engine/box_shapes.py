@@ -15,6 +15,7 @@ from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.regions import Region, intersection, region_of, shape_of, shifted, whole
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.growth_step import Floats
+from napari_weakseg.engine.targets import boxes_of_seeds
 
 __all__ = ["BoxShapes"]
 
@@ -41,7 +42,7 @@ class BoxShapes:
     @staticmethod
     def concerns(block: Block) -> bool:
         """Whether a block has boxes to claim by."""
-        return not block.exact and bool(_without_blob(block))
+        return bool(block.boxes) and not block.exact
 
     def learn(self, blocks: Iterable[Block]) -> None:
         """Take the shapes from the exact objects of some blocks that lie whole in them and are not held out."""
@@ -97,9 +98,10 @@ class BoxShapes:
 
         What has grown stays claimed, and so does all outside the boxes where something grows.
         """
-        if not self.concerns(block):
+        boxes = [] if block.exact else _without_blob(block)
+        if not boxes:
             return
-        said = self.probabilities(block.shape, _without_blob(block))
+        said = self.probabilities(block.shape, boxes)
         best, boxed = said.max(0), said[BACKGROUND - 1] < 1  # no shape is 0 anywhere in its box
         held = boxed & (best >= _SURE) & ~block.knowledge.painted
         claim, weight = block.claim, block.claim_weight
@@ -112,14 +114,11 @@ class BoxShapes:
 
 
 def _without_blob(block: Block) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:
-    """Boxes in which nothing of their class is painted."""
-    found = []
-    for class_id, start, stop in block.boxes:
-        at = intersection(region_of(start, stop), whole(block.shape))
-        of = block.knowledge.seed_class[block.knowledge.seeds[at]] if at is not None else np.zeros(0)
-        if not (of == class_id).any():
-            found.append((class_id, start, stop))
-    return found
+    """Boxes in which no blob of their class lies whole."""
+    seed_class = block.knowledge.seed_class
+    held = boxes_of_seeds(block.knowledge.seeds, seed_class, block.boxes) if block.boxes else {}
+    taken = {(int(seed_class[seed]), *corners) for seed, corners in held.items()}
+    return [box for box in block.boxes if box not in taken]
 
 
 def _inside(place: Region, shape: Sequence[int]) -> bool:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_weakseg.engine.blocks import Block, Place, settle_growth
+from napari_weakseg.engine.blocks import Block, Place, settle_growth, start_claims
 from napari_weakseg.engine.growth import GrowthState
 
 __all__ = ["BlockMemory", "Key", "key_of", "recalled", "remembered"]
@@ -34,10 +34,13 @@ class BlockMemory:
     arrays : mapping of str to array
         Of the block (held_out, claim, claim_weight, approximation) and of its growth; only those that say anything.
     new_draws : int
+    boxes : list of (class id, start, stop)
+        That the claims were made with, in lists.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     new_draws: int
+    boxes: list[Any]
 
     @classmethod
     def of(cls, block: Block) -> "BlockMemory":
@@ -58,7 +61,7 @@ class BlockMemory:
                 "slow": growth.slow,
                 "areas": np.stack(growth.areas),
             }
-        return cls(arrays, block.new_draws)
+        return cls(arrays, block.new_draws, _listed(block))
 
     def give_to(self, block: Block) -> None:
         """Give it to the block of that place; its marks may have changed since."""
@@ -67,7 +70,9 @@ class BlockMemory:
             return
         block.held_out = self.arrays.get("held_out", np.zeros(block.shape, bool))
         block.held_out &= block.knowledge.painted | block.knowledge.complete
-        if "ids" in self.arrays:
+        if self.boxes != _listed(block):
+            start_claims(block)
+        elif "ids" in self.arrays:
             seeds, classes, ids, frozen, slow, areas = (
                 self.arrays[name] for name in ("seeds", "seed_class", "ids", "frozen", "slow", "areas")
             )
@@ -89,7 +94,7 @@ def remembered(blocks: Sequence[Block]) -> tuple[dict[str, Tensor], list[Any]]:
         memory = BlockMemory.of(block)
         tensors |= {f"block.{i}.{name}": _packed(array) for name, array in memory.arrays.items()}
         image, frame, start = key_of(block.place)
-        records.append([image, list(frame), list(start), memory.new_draws])
+        records.append([image, list(frame), list(start), memory.new_draws, memory.boxes])
     return tensors, records
 
 
@@ -101,9 +106,13 @@ def recalled(tensors: Mapping[str, Tensor], records: Sequence[Any]) -> dict[Key,
             _, index, name = key.split(".", 2)
             arrays[int(index)][name] = _unpacked(tensor)
     return {
-        (image, tuple(frame), tuple(start)): BlockMemory(found, int(new_draws))
-        for (image, frame, start, new_draws), found in zip(records, arrays, strict=True)
+        (image, tuple(frame), tuple(start)): BlockMemory(found, int(new_draws), boxes[0] if boxes else [])
+        for (image, frame, start, new_draws, *boxes), found in zip(records, arrays, strict=True)
     }
+
+
+def _listed(block: Block) -> list[Any]:
+    return [[class_id, list(start), list(stop)] for class_id, start, stop in block.boxes]
 
 
 def _packed(array: NDArray[Any]) -> Tensor:

@@ -11,9 +11,11 @@ __all__ = ["missing_marks", "nothing_left"]
 _PAINT = "Paint a blob inside some objects and a stroke of background, then train again."
 
 
-def missing_marks(blocks: Sequence[Block], classes: ClassTable) -> TrainingError | None:
-    """Say what has to be marked before anything can be learned."""
-    used = sorted({c for block in blocks for c in (*block.marked_at, *(box[0] for box in block.boxes))})
+def missing_marks(blocks: Sequence[Block], classes: ClassTable, *, boxes_teach: bool) -> TrainingError | None:
+    """Say what has to be marked before anything can be learned; with `boxes_teach`, boxes show their classes."""
+    used = {c for block in blocks for c in block.marked_at}
+    if boxes_teach:
+        used |= {box[0] for block in blocks for box in block.boxes}
     if not used:
         return TrainingError("Nothing is marked yet.", _PAINT)
     if len(classes) < 2:
@@ -23,7 +25,7 @@ def missing_marks(blocks: Sequence[Block], classes: ClassTable) -> TrainingError
         )
     if len(used) < 2 and not any(_rules_out(block) for block in blocks):
         return TrainingError(
-            f"Only “{classes.names[used[0] - 1]}” is marked.",
+            f"Only “{classes.names[min(used) - 1]}” is marked.",
             "Mark at least one more class (a stroke of background is enough), then train again.",
         )
     return None

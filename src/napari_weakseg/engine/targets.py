@@ -232,14 +232,15 @@ def boxes_of_seeds(
     """
     found: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}
     by_size = sorted(boxes, key=lambda box: float(np.prod(np.subtract(box[2], box[1]))))
-    for i, place in enumerate(ndimage.find_objects(seeds), 1):
+    of_class, starts, stops = (np.array([box[part] for box in by_size]) for part in range(3))
+    for i, place in enumerate(ndimage.find_objects(seeds) if by_size else (), 1):
         if place is None:
             continue
-        for class_id, start, stop in by_size:
-            inside = all(a <= s.start and s.stop <= b for s, a, b in zip(place, start, stop, strict=True))
-            if inside and class_id == seed_class[i]:
-                found[i] = (tuple(start), tuple(stop))
-                break
+        low, high = ([s.start for s in place], [s.stop for s in place])
+        around = (of_class == seed_class[i]) & (starts <= low).all(1) & (stops >= high).all(1)
+        if around.any():
+            _, start, stop = by_size[int(around.argmax())]
+            found[i] = (tuple(start), tuple(stop))
     return found
 
 

@@ -100,9 +100,9 @@ class Trainer:
             yield f"Reading “{block.place.image}” ({n})"
             values += block.pixels.size
             enough = n >= _FIRST_BLOCKS or values >= _FIRST_VALUES
-            if enough and missing_marks(self._store.blocks, self._classes) is None:
+            if enough and self._missing_marks() is None:
                 break
-        if (problem := missing_marks(self._store.blocks, self._classes)) is not None:
+        if (problem := self._missing_marks()) is not None:
             raise problem
         self._store.settle()
         learner = self.learner
@@ -186,6 +186,9 @@ class Trainer:
         patch = sizes.patch(self._store.blocks, self.learner.student.multiple)
         return Sampler(patch, sizes.batch, self._rng, unmarked=teaches, tagged=config.learns_from_tags)
 
+    def _missing_marks(self) -> TrainingError | None:
+        return missing_marks(self._store.blocks, self._classes, boxes_teach=self._config.learns_from_boxes)
+
     # -- learning --------------------------------------------------------------------------------------------
 
     def step(self) -> None:
@@ -195,9 +198,9 @@ class Trainer:
         self._take_classes()
         learner = self.learner
         self._read_on()
+        self._grower.step(self.steps, self._says_lately)
         if not any(block.marked_at for block in self._store.blocks):
             raise nothing_left()
-        self._grower.step(self.steps, self._says_lately)
         learner.look_around(self.steps, self._store.blocks, self._rng)
         self._early.judge(self.steps, self._says_evenly)
         batch = downsampled(self._sampler.draw(self._store.blocks), self._sizes.factors, self._rng)

@@ -12,15 +12,17 @@ from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.widgets.overlay import KEY, Placement, match
 
 _CLASS = "class"  # feature of each shape
-_EDGE_SHARE = 300  # the shorter side of the image is so many times wider than the line of a box
+_EDGE_SHARE, _EDGE_PX = 300, (1.0, 6.0)  # how much narrower than the image the line of a box is, and its bounds
 _EXACT = 1e-3  # pixels: vertices are stored with rounding errors
+_CLICK_PX = 4.0  # of the screen; what is smaller was clicked, not drawn
+_CHOOSING = ("select", "direct")  # modes in which what is selected was selected on purpose
 
 
 class BoxLayer:
     """Keeps the boxes of a project's image equal to the shapes of a layer.
 
     Any shape counts by its bounding box. Boxes that reach through several frames cannot be shown as one shape; they are
-    neither shown nor touched.
+    neither shown nor touched. Shapes of a class that the project does not have wait until it has.
 
     Parameters
     ----------
@@ -42,6 +44,8 @@ class BoxLayer:
     layer : Shapes
     class_id : int
         Class of the next box.
+    counts : int64 (256,)
+        Boxes of each class id, as handed on.
     """
 
     def __init__(
@@ -59,15 +63,16 @@ class BoxLayer:
 
         self._place, self._colors = place, tuple(colors)
         self._frame_axes = len(place.label_shape) - spatial_ndim
-        self._known = Counter(box for box in boxes if self._is_shown(box))
-        self._on_touched = on_touched
+        self._known = self._now = Counter(box for box in boxes if self._is_shown(box))
+        self._on_touched, self._stale = on_touched, False
+        self.counts = _by_class(self._known)
         shown = list(self._known.elements())
         self.layer = Shapes(
             [self._corners(box) for box in shown],
             ndim=len(place.shape),
             shape_type="rectangle",
             features={_CLASS: np.array([box.class_id for box in shown], int)},
-            edge_width=max(1.0, min(place.label_shape[-2:]) / _EDGE_SHARE),
+            edge_width=float(np.clip(min(place.label_shape[-2:]) / _EDGE_SHARE, *_EDGE_PX)),
             face_color="transparent",
             name=name,
             metadata={KEY: {"role": "boxes", "image": image}},
@@ -75,6 +80,7 @@ class BoxLayer:
         )
         self.pick_class(BACKGROUND + 1)
         self.layer.events.data.connect(self._on_data)
+        self.layer.events.features.connect(self._touch)  # napari pastes without a word about the data
 
     # ------------------------------------------------------------------- to the project
 
@@ -83,23 +89,30 @@ class BoxLayer:
         """Whether the mouse is in the middle of drawing or moving a shape."""
         return bool(getattr(self.layer, "_is_creating", False) or getattr(self.layer, "_is_moving", False))
 
-    def count(self, class_id: int) -> int:
-        """Boxes of a class, as handed on."""
-        return sum(n for box, n in self._known.items() if box.class_id == class_id)
-
     def changes(self) -> tuple[list[Box], list[Box]]:
-        """Boxes that are new and boxes that are gone since the last call."""
-        now = Counter(self._boxes())
-        new, gone = list((now - self._known).elements()), list((self._known - now).elements())
-        self._known = now
+        """Boxes that are new and boxes that are gone since `handed_on`; none while the mouse is at work."""
+        if not self._stale or self.drawing:
+            return [], []
+        self._forget_clicks()
+        self._now = Counter(self._boxes())
+        new, gone = list((self._now - self._known).elements()), list((self._known - self._now).elements())
+        self._stale = bool(new or gone)
+        if new:
+            self._paint()
         return new, gone
 
+    def handed_on(self) -> None:
+        """Take note that the last changes are in the project."""
+        self._known, self._stale = self._now, False
+        self.counts = _by_class(self._known)
+
     def _boxes(self) -> Iterable[Box]:
-        """Read the shapes; what lies outside the image is none."""
-        classes = self.layer.features[_CLASS]
-        for corners, class_id in zip(self.layer.data, classes, strict=True):
+        """Read the shapes; what lies outside the image or through several frames is none."""
+        for corners, class_id in zip(self.layer.data, self.layer.features[_CLASS], strict=False):
             points = np.asarray(corners, float)
             points = np.stack(self._place.without_channel(list(points.T)), 1)
+            if class_id > len(self._colors) or (np.ptp(points[:, : self._frame_axes], axis=0) > 0.5).any():
+                continue
             start = np.floor(points.min(0) + 0.5 + _EXACT).astype(int)
             stop = np.ceil(points.max(0) + 0.5 - _EXACT).astype(int)
             start[: self._frame_axes] = np.round(points[0, : self._frame_axes])
@@ -107,6 +120,15 @@ class BoxLayer:
             start, stop = np.maximum(start, 0), np.minimum(stop, self._place.label_shape)
             if (start < stop).all():
                 yield Box(int(class_id), tuple(start.tolist()), tuple(stop.tolist()))
+
+    def _forget_clicks(self) -> None:
+        """Remove a rectangle that a mere click has left."""
+        n, pixel = len(self.layer.data), float(self.layer.scale_factor) / abs(float(self.layer.scale[-1]))
+        if self.layer.mode != "add_rectangle" or n <= sum(self._known.values()):
+            return
+        if (np.ptp(np.asarray(self.layer.data[n - 1], float), axis=0) < _CLICK_PX * pixel).all():
+            self.layer.selected_data = {n - 1}
+            self.layer.remove_selected()
 
     def _is_shown(self, box: Box) -> bool:
         frames = zip(box.start[: self._frame_axes], box.stop[: self._frame_axes], strict=True)
@@ -124,27 +146,36 @@ class BoxLayer:
     # ---------------------------------------------------------------------- on screen
 
     def pick_class(self, class_id: int) -> None:
-        """Draw boxes of a class from now on, and make those that are selected boxes of it."""
+        """Draw boxes of a class from now on."""
         self.class_id = class_id
         self.layer.feature_defaults = {_CLASS: class_id}
-        chosen = sorted(self.layer.selected_data)
+        self._paint()
+
+    def change_selected(self, class_id: int) -> None:
+        """Make those boxes that a person has selected boxes of a class."""
+        chosen = sorted(self.layer.selected_data) if self.layer.mode in _CHOOSING else []
         if chosen:
             features = self.layer.features.copy()
             features.loc[chosen, _CLASS] = class_id
-            self.layer.features = features
-            self._on_data()
-        self._paint()
+            self.layer.features = features  # napari takes the last row's class for the next box now
+            self.pick_class(self.class_id)
 
-    def draw(self) -> None:
+    def draw(self, class_id: int) -> None:
         """Take napari's rectangle tool."""
+        self.layer.visible = True
         self.layer.selected_data = set()
         self.layer.mode = "add_rectangle"
-        self.pick_class(self.class_id)
+        self.pick_class(class_id)
+
+    def rest(self) -> None:
+        """Put the tools away; what was being drawn is finished."""
+        self.layer.mode = "pan_zoom"
 
     def set_colors(self, colors: Sequence[str]) -> None:
         """Follow the class table."""
         self._colors = tuple(colors)
         self._paint()
+        self._touch()
 
     def match(self, place: Placement) -> None:
         """Follow the image when it is moved or rescaled."""
@@ -154,15 +185,35 @@ class BoxLayer:
     def close(self) -> None:
         """Let go of the layer."""
         self.layer.events.data.disconnect(self._on_data)
+        self.layer.events.features.disconnect(self._touch)
 
     def _paint(self) -> None:
         colors = [self._color(int(class_id)) for class_id in self.layer.features[_CLASS]]
         if colors:
             self.layer.edge_color = colors
-        self.layer.current_edge_color = self._color(self.class_id)
+        with self.layer.block_update_properties():  # of what is selected
+            self.layer.current_edge_color = self._color(self.class_id)
 
     def _color(self, class_id: int) -> str:
         return self._colors[class_id - 1] if class_id <= len(self._colors) else "#ff00ff"
 
-    def _on_data(self, event: Any = None) -> None:
+    def _on_data(self, event: Any) -> None:
+        surplus = len(self.layer.features) - len(self.layer.data)
+        if surplus > 0 and event.action == "changed":  # napari forgets the features of a shape that was not finished
+            rows = [i % len(self.layer.features) for i in event.data_indices if isinstance(i, int)]
+            kept = np.ones(len(self.layer.features), bool)
+            kept[rows if len(rows) == surplus else slice(len(self.layer.data), None)] = False
+            self.layer.features = self.layer.features[kept].reset_index(drop=True)
+            self.layer.feature_defaults = {_CLASS: self.class_id}
+        self._touch()
+
+    def _touch(self, event: object = None) -> None:
+        self._stale = True
         self._on_touched()
+
+
+def _by_class(boxes: Counter[Box]) -> NDArray[np.int64]:
+    counts = np.zeros(256, np.int64)
+    for box, n in boxes.items():
+        counts[box.class_id] += n
+    return counts

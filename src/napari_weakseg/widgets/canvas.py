@@ -148,8 +148,7 @@ class ImageCanvas:
     @property
     def counts(self) -> NDArray[np.int64]:
         """Painted pixels and boxes of each class id together, as handed on; int64 (256,)."""
-        boxes = [0 if self.boxes is None else self.boxes.count(class_id) for class_id in range(256)]
-        return self.bridge.counts + np.array(boxes, np.int64)
+        return self.bridge.counts if self.boxes is None else self.bridge.counts + self.boxes.counts
 
     # ------------------------------------------------------------ what is shown
 
@@ -276,17 +275,24 @@ class ImageCanvas:
 
     def select(self) -> None:
         """Make the annotation the layer that is painted on."""
+        if self.boxes is not None:
+            self.boxes.rest()
         if self.annotation in self.viewer.layers:
             self.viewer.layers.selection.active = self.annotation
             self.annotation.mode = "paint"
 
     def pick_class(self, class_id: int) -> None:
         """Paint with a class from now on, or draw boxes of it where boxes are drawn; the background has none."""
-        if self.boxes is not None and self.drawing_boxes and class_id != accept.BACKGROUND:
+        if self.boxes is not None and class_id != accept.BACKGROUND:
             self.boxes.pick_class(class_id)
-        else:
+        if not self.drawing_boxes or class_id == accept.BACKGROUND:
             self.select()
         self.annotation.selected_label = class_id
+
+    def change_selected_boxes(self, class_id: int) -> None:
+        """Give the boxes that are selected another class, if boxes are worked on."""
+        if self.boxes is not None and self.drawing_boxes and class_id != accept.BACKGROUND:
+            self.boxes.change_selected(class_id)
 
     @property
     def drawing_boxes(self) -> bool:
@@ -299,8 +305,10 @@ class ImageCanvas:
         Raises
         ------
         AnnotationError
-            In a project of volumes: a rectangle on screen is no box there.
+            In a project of volumes: a rectangle on screen is no box there. In three dimensions napari draws none.
         """
+        if self.viewer.dims.ndisplay == 3:
+            raise AnnotationError("Boxes are drawn in two dimensions.", "Switch the 3-D view off, then draw.")
         if self.spatial_ndim == 3:
             raise AnnotationError(
                 "A rectangle drawn in one plane is not a box around an object of a volume.",
@@ -310,8 +318,7 @@ class ImageCanvas:
         if boxes.layer not in self.viewer.layers:
             self.viewer.add_layer(boxes.layer)
         self.viewer.layers.selection.active = boxes.layer
-        boxes.class_id = max(int(self.annotation.selected_label), accept.BACKGROUND + 1)
-        boxes.draw()
+        boxes.draw(int(np.clip(self.annotation.selected_label, accept.BACKGROUND + 1, len(self._colors))))
 
     def set_visible(self, visible: bool) -> None:
         """Show or hide the image with all its layers."""

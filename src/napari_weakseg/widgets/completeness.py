@@ -1,18 +1,16 @@
 """Asks whether every object on screen carries a mark: one word that tells more than a minute of paint."""
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
+import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_weakseg.core.annotations import Annotations, Coverage
+from napari_weakseg.core.annotations import Coverage
 from napari_weakseg.core.classes import BACKGROUND
-from napari_weakseg.core.regions import Region, intersection, start_of, stop_of
+from napari_weakseg.core.regions import intersection, start_of, stop_of
 from napari_weakseg.widgets import messages
 from napari_weakseg.widgets.side_boxes import NoticeBox
 from napari_weakseg.widgets.workbench import Workbench
-
-if TYPE_CHECKING:
-    from napari_weakseg.core.project_image import ProjectImage
 
 _Frame: TypeAlias = tuple[str, tuple[int, ...]]  # an image and a frame of it
 
@@ -42,6 +40,7 @@ class Completeness(QObject):
     def clear(self) -> None:
         """Forget the answers given for another project."""
         self._answered.clear()
+        self._last = (("", ()), -1), ""
         self._withdraw()
 
     def ask(self) -> None:
@@ -51,27 +50,57 @@ class Completeness(QObject):
         if not question or (self._place, question) in self._answered:
             self._withdraw()
         elif question != self._asked:
-            self._notices.post(_NOTICE, question, {"Yes, every one": self.toggle, "Not yet": self._decline})
+            self._notices.post(_NOTICE, question, {"Yes, every one": self.say, "Not yet": self._decline})
             self._asked = question
 
     def toggle(self) -> None:
-        """Say of every class marked on screen that each of its objects carries a mark, or take that back."""
-        image = self._bench.image
-        if image is None:
-            return
+        """Say of every class marked in the frame on screen that each of its objects carries a mark, or take it back."""
         self._bench.flush_all()
-        region = image.frame_region(self._place[1])
-        marked = _marked(image.annotations, region)
-        if not marked:
-            messages.info("Nothing is marked here yet. Put a mark into every object, then say so.")
-            return
-        open_ = _open(image.annotations, region)
-        kind: Coverage = "all objects" if open_ else "some"
-        if messages.guarded(lambda: _say(image, open_ or marked, kind, region)):
-            self._answered.add((self._place, self._words(open_ or marked)))  # whoever takes it back is not asked again
-            self._bench.viewer.status = self._told(open_ or marked, kind)
+        if self._with_coverage("some"):
+            self.say()
+        elif (told := self._with_coverage("all objects")) and self._bench.image is not None:
+            self._say(told, "some")
+        else:
+            messages.info(
+                "Put a mark into every object first, then say so. What is annotated exactly, wholly or in part, is "
+                "changed in the class table only."
+            )
+
+    def say(self) -> None:
+        """Say of every class marked in the frame on screen that each of its objects carries a mark."""
+        self._bench.flush_all()
+        if classes := self._with_coverage("some"):
+            self._say(classes, "all objects")
+
+    def _say(self, classes: list[int], kind: Coverage) -> None:
+        image, place = self._bench.image, self._place
+        assert image is not None
+        region = image.frame_region(place[1])
+        corners = (None, None) if len(image.frames()) == 1 else (start_of(region), stop_of(region))
+
+        def change() -> None:
+            for class_id in classes:
+                image.coverage(class_id, kind, *corners)
+
+        if messages.guarded(change):
+            self._answered.add((place, self._words(classes)))  # whoever takes it back is not asked again
+            self._bench.viewer.status = self._told(classes, kind)
             self.said.emit(image.name)
         self.ask()
+
+    def _with_coverage(self, kind: Coverage) -> list[int]:
+        """Classes other than the background that are marked in the frame on screen and of this coverage there."""
+        canvas, image = self._bench.current, self._bench.image
+        if canvas is None or image is None:
+            return []
+        notes, region = image.annotations, image.frame_region(canvas.frame)
+        open_ = {c for c in self._bench.desk.open_project.classes.ids if notes.coverage_of(c, region) == kind}
+        if not open_ - {BACKGROUND}:
+            return []
+        one = len(image.frames()) == 1  # then the painted pixels are counted already
+        painted = np.flatnonzero(canvas.bridge.counts).tolist() if one else notes.painted_counts(region)
+        boxed = {box.class_id for box in notes.boxes if intersection(box.region, region) is not None}
+        return sorted({*painted, *boxed} & open_ - {BACKGROUND})
 
     @property
     def _place(self) -> _Frame:
@@ -80,11 +109,12 @@ class Completeness(QObject):
 
     def _question(self) -> str:
         """Words of what is open on screen; none where nothing is."""
-        image, place = self._bench.image, self._place
+        image = self._bench.image
         assert image is not None
-        if self._last[0] != (place, image.revision):
-            open_ = _open(image.annotations, image.frame_region(place[1]))
-            self._last = (place, image.revision), self._words(open_) if open_ else ""
+        now = self._place, image.revision
+        if self._last[0] != now:
+            open_ = self._with_coverage("some")
+            self._last = now, self._words(open_) if open_ else ""
         return self._last[1]
 
     def _words(self, classes: list[int]) -> str:
@@ -117,21 +147,3 @@ class Completeness(QObject):
         if self._asked:
             self._notices.clear(_NOTICE)
             self._asked = ""
-
-
-def _marked(annotations: Annotations, region: Region) -> list[int]:
-    """Classes other than the background that are painted or boxed in a region."""
-    boxed = {box.class_id for box in annotations.boxes if intersection(box.region, region) is not None}
-    return sorted({*annotations.painted_counts(region), *boxed} - {BACKGROUND})
-
-
-def _open(annotations: Annotations, region: Region) -> list[int]:
-    """Those of them of which there may be objects without a mark."""
-    return [c for c in _marked(annotations, region) if annotations.coverage_of(c, region) == "some"]
-
-
-def _say(image: "ProjectImage", classes: list[int], kind: Coverage, region: Region) -> None:
-    whole = len(image.frames()) == 1
-    corners = (None, None) if whole else (start_of(region), stop_of(region))
-    for class_id in classes:
-        image.coverage(class_id, kind, *corners)

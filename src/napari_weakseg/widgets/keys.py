@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 #: Key → what it does, for the help text and the bindings alike.
 HELP = {
-    "1…9": "paint with this class",
+    "1…9": "paint with this class, or draw boxes of it",
     "R": "draw boxes, or paint again",
-    "M": "every object on screen carries a mark, or not",
+    "M": "every object of this image (or slice) carries a mark, or not",
     "T": "train, pause, go on",
     "Shift-T": "stop",
     "A": "accept the object under the mouse",

@@ -68,7 +68,7 @@ class Marking(QObject):
                     int(canvas.bridge.counts[class_id]),
                     notes.coverage_of(class_id),
                     notes.tags.get(class_id),
-                    0 if canvas.boxes is None else canvas.boxes.count(class_id),
+                    sum(box.class_id == class_id for box in notes.boxes),
                 )
                 for class_id, info in enumerate(project.classes, start=1)
             ]
@@ -84,7 +84,13 @@ class Marking(QObject):
             self._on_selected()
 
     def pick(self, class_id: int) -> None:
-        """Paint with a class."""
+        """Paint with a class; boxes that are selected become boxes of it."""
+        canvas, project = self._bench.current, self._bench.desk.project
+        if canvas is not None and project is not None and class_id <= len(project.classes):
+            canvas.change_selected_boxes(class_id)
+        self._pick(class_id)
+
+    def _pick(self, class_id: int) -> None:
         canvas, project = self._bench.current, self._bench.desk.project
         if canvas is not None and project is not None and class_id <= len(project.classes):
             self.class_picked.emit()
@@ -124,7 +130,7 @@ class Marking(QObject):
             number += 1
         if self._change(lambda table: table.added(f"object {number}")):
             self.classes_changed.emit()
-            self.pick(len(classes) + 1)
+            self._pick(len(classes) + 1)
             self._table.edit_name(len(classes) + 1)
 
     def _on_removed(self, class_id: int) -> None:
@@ -138,7 +144,7 @@ class Marking(QObject):
 
         if self._change(shorter):
             self.classes_changed.emit()
-            self.pick(min(2, class_id - 1))
+            self._pick(min(2, class_id - 1))
 
     def _on_renamed(self, class_id: int, name: str) -> None:
         self._change(lambda table: table.renamed(class_id, name))

@@ -273,19 +273,15 @@ class Workbench(QObject):
 
     def _hand_on_boxes(self, canvas: ImageCanvas) -> bool:
         """Store the boxes that were drawn and forget those that were deleted; returns whether there were any."""
-        if canvas.boxes is None or canvas.boxes.drawing:
+        new, gone = canvas.boxes.changes() if canvas.boxes is not None else ([], [])
+        if canvas.boxes is None or not (new or gone):
             return False
-        image = self.desk.open_project.images[canvas.name]
-        new, gone = canvas.boxes.changes()
         try:
-            for box in gone:
-                if box in image.annotations.boxes:
-                    image.remove_box(image.annotations.boxes.index(box))
-            for box in new:
-                image.add_box(box.class_id, box.start, box.stop)
-        except StorageError as error:
+            self.desk.open_project.images[canvas.name].change_boxes(new, gone)
+        except StorageError as error:  # the project has them in memory and tries again
             self.unsaved.emit(str(error))
-        return bool(new or gone)
+        canvas.boxes.handed_on()
+        return True
 
     def flush_all(self) -> None:
         """Hand on everything at once."""
