@@ -97,9 +97,9 @@ def test_learns_from_boxes_and_strokes_of_background_in_one_image(
         image.add_box("nucleus", (a - 14, b - 14), (a + 15, b + 15))
     trainer = steps(ready(project), 80)
     assert dice(predicted(trainer).argmax(0) + 1, truth + 1, 2) > 0.85
-    trainer.save(tmp_path / "state")
+    trainer.save(tmp_path)
     again = ready(project)
-    again.load(tmp_path / "state")
+    again.load(tmp_path)
     block, other = (t._store.find("a", ())[0] for t in (steps(trainer, 1), steps(again, 1)))
     np.testing.assert_array_equal(other.claim, block.claim)
     assert sorted(other.marked_at) == [1, 2]
@@ -123,7 +123,7 @@ def test_boxes_of_two_classes_are_enough_to_begin(make_project: MakeProject, rea
 def test_where_boxes_do_not_teach_they_are_not_enough(make_project: MakeProject, ready: MakeTrainer) -> None:
     project = make_project()
     image = project.add_image(np.random.default_rng(0).random((64, 64), np.float32), name="a")
-    image.paint(np.ones((5, 60), np.uint8))
+    image.paint(np.ones((5, 60), np.uint8), start=(0, 0))
     image.add_box("nucleus", (15, 5), (35, 25))
     with pytest.raises(TrainingError, match="Only “background” is marked"):
         ready(project, box_shapes=False)
@@ -688,9 +688,9 @@ def test_masks_boxes_tags_rough_masks_and_nothing_train_one_network(
     assert_healthy(trainer)
     hinted = {b.place.image.split()[1] for b in trainer._store.blocks if b.hinted}
     assert hinted == {"boxes", "present", "rough"}
-    trainer.save(tmp_path / "state")
+    trainer.save(tmp_path)
     again = ready(project, batch=8, **settings)
-    again.load(tmp_path / "state")
+    again.load(tmp_path)
     np.testing.assert_array_equal(
         again.probabilities(np.zeros((1, 32, 32), np.float32)), trainer.probabilities(np.zeros((1, 32, 32), np.float32))
     )
