@@ -263,6 +263,19 @@ def test_all_objects_marked_while_training_rules_out_what_is_far(make_project: C
     assert 1 not in block.marked_at  # known, but patches are placed on what was painted
 
 
+def test_a_box_that_was_taken_in_with_something_else_is_still_told(make_project: Callable[..., Project]) -> None:
+    project = make_project()
+    images = [project.add_image(np.zeros((60, 60), np.uint8), name=n, axes="YX") for n in "ab"]
+    for image in images:
+        image.paint(square((60, 60), 2, 2, size=5))
+    store = filled(project)
+    images[1].add_box("nucleus", (20, 20), (40, 40))
+    store.classes_changed()
+    assert store.changed("a") == []
+    assert [block.place.image for block in store.changed("b")] == ["b"]
+    assert store.changed("b") == []
+
+
 def test_contradictions_are_counted_by_image(make_project: Callable[..., Project]) -> None:
     project = make_project()
     image = project.add_image(np.zeros((20, 20), np.uint8), name="a", axes="YX")

@@ -57,6 +57,7 @@ class BlockStore:
         self._position: dict[str, int] = {}
         self._seen: dict[str, tuple[object, Region | None]] = {}
         self._saved: dict[Key, BlockMemory] = {}
+        self._untold: list[Block] = []  # took in other boxes, tags or masks before anybody asked what changed
 
     @property
     def complete(self) -> bool:
@@ -104,11 +105,14 @@ class BlockStore:
         touched = [block for block in self.blocks if block.place.image == name and _touches(block, regions)]
         before = [(block.knowledge.allowed, block.knowledge.seeds, block.hints) for block in touched]
         for block in touched:
-            reading.update(block, image, self._reach)
+            self._update(block)
+        untold = self._untold
+        self._untold = [block for block in untold if block.place.image != name]
         touched = [
             block
             for block, (allowed, seeds, hints) in zip(touched, before, strict=True)
             if hints != block.hints
+            or block in untold
             or not np.array_equal(allowed, block.knowledge.allowed)
             or not np.array_equal(seeds, block.knowledge.seeds)
         ]
@@ -159,7 +163,13 @@ class BlockStore:
     def _apply_reach(self) -> None:
         for block in self.blocks:
             if self._reach and not block.exact and self._counts_all(block):
-                reading.update(block, self._project.images[block.place.image], self._reach)
+                self._update(block)
+
+    def _update(self, block: Block) -> None:
+        hints = block.hints
+        reading.update(block, self._project.images[block.place.image], self._reach)
+        if hints != block.hints:
+            self._untold.append(block)
 
     def _counts_all(self, block: Block) -> bool:
         """Whether every object of some class is marked in the image of a block."""
@@ -205,9 +215,8 @@ class BlockStore:
     def classes_changed(self) -> None:
         """Take in another number of classes."""
         for block in self.blocks:
-            image = self._project.images.get(block.place.image)
-            if image is not None:
-                reading.update(block, image, self._reach)
+            if block.place.image in self._project.images:
+                self._update(block)
 
     def marks_by_class(self) -> list[int]:
         """Blobs of each class id; for the background, blocks with paint."""

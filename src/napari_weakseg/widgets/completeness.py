@@ -1,4 +1,4 @@
-"""Asks whether every object on screen carries a mark: one word that tells more than a minute of paint."""
+"""Asks whether every object carries a mark: one word, and what is far from all marks is known, too."""
 
 from typing import TypeAlias
 
