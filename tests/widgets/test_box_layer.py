@@ -122,18 +122,13 @@ def test_a_click_makes_no_box_and_a_pasted_one_counts():
     assert layer.changes() == ([Box(2, (1, 1), (12, 12))], [])
 
 
-def test_a_drawing_given_up_and_shapes_across_frames_make_no_box():
+def test_shapes_across_frames_and_without_area_make_no_box():
     layer = box_layer("ZYX")
-    layer.layer.add_rectangles(np.array([[0, 5, 1], [0, 5, 5], [3, 5, 5], [3, 5, 1.0]]))
+    layer.layer.add(np.array([[0, 5, 1], [0, 5, 5], [3, 5, 5], [3, 5, 1.0]]), shape_type="rectangle")
+    layer.layer.add(np.array([[1, 5, 1], [1, 5, 9.0]]), shape_type="line")
     assert layer.changes() == ([], [])
-    layer.layer.add(np.array([[1, 1, 1], [1, 9, 1.0]]), shape_type="path")
-    layer.layer._is_creating = True
-    layer.layer.selected_data = {1}
-    layer.layer.mode = "pan_zoom"
-    layer.rest()
-    layer._touch()
-    layer.changes()
-    assert len(layer.layer.features) >= len(layer.layer.data)
+    layer.layer.add(np.array([[1, 5, 1], [1, 8, 9.0]]), shape_type="line")
+    assert layer.changes() == ([Box(2, (1, 5, 1), (2, 9, 10))], [])
 
 
 def test_boxes_of_a_class_that_is_not_there_wait_for_it():

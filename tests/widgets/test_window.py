@@ -137,6 +137,13 @@ def test_boxes_are_drawn_with_the_mouse_and_the_keys(qtbot, dock, make_session):
     assert box.class_id == 2
     np.testing.assert_allclose(box.start + box.stop, (20, 24, 41, 47), atol=1)
     assert panel.class_table.boxes_button.isChecked()
+    layer = bench.current.boxes.layer
+    hand.stroke((80, 100), (80, 100))  # a click
+    hand.press_key(Qt.Key.Key_P)  # a polygon, given up after its first corner
+    hand.stroke((80, 60), (80, 60))
+    hand.press_key(Qt.Key.Key_Escape)
+    qtbot.waitUntil(lambda: len(layer.data) == len(layer.features) == 1)
+    hand.press_key(Qt.Key.Key_R)
     hand.press_key(Qt.Key.Key_R)
     assert not panel.class_table.boxes_button.isChecked()
     hand.stroke((60, 90), (62, 92))

@@ -107,11 +107,13 @@ class BoxLayer:
         self.counts = _by_class(self._known)
 
     def _boxes(self) -> Iterable[Box]:
-        """Read the shapes; what lies outside the image or through several frames is none."""
+        """Read the shapes; what lies outside the image or through several frames, or has no area, is none."""
         for corners, class_id in zip(self.layer.data, self.layer.features[_CLASS], strict=False):
             points = np.asarray(corners, float)
             points = np.stack(self._place.without_channel(list(points.T)), 1)
-            if class_id > len(self._colors) or (np.ptp(points[:, : self._frame_axes], axis=0) > 0.5).any():
+            extent = np.ptp(points, axis=0)
+            flat = (extent[: self._frame_axes] < 0.5).all() and (extent[self._frame_axes :] > 0.5).all()
+            if class_id > len(self._colors) or not flat:
                 continue
             start = np.floor(points.min(0) + 0.5 + _EXACT).astype(int)
             stop = np.ceil(points.max(0) + 0.5 - _EXACT).astype(int)
@@ -124,7 +126,7 @@ class BoxLayer:
     def _forget_clicks(self) -> None:
         """Remove a rectangle that a mere click has left."""
         n, pixel = len(self.layer.data), float(self.layer.scale_factor) / abs(float(self.layer.scale[-1]))
-        if self.layer.mode != "add_rectangle" or n <= sum(self._known.values()):
+        if self.layer.mode in _CHOOSING or n <= sum(self._known.values()):
             return
         if (np.ptp(np.asarray(self.layer.data[n - 1], float), axis=0) < _CLICK_PX * pixel).all():
             self.layer.selected_data = {n - 1}
@@ -199,7 +201,10 @@ class BoxLayer:
 
     def _on_data(self, event: Any) -> None:
         surplus = len(self.layer.features) - len(self.layer.data)
-        if surplus > 0 and event.action == "changed":  # napari forgets the features of a shape that was not finished
+        if surplus > 0 and str(event.action) in (
+            "added",
+            "changed",
+        ):  # napari keeps the row of a shape that was given up
             rows = [i % len(self.layer.features) for i in event.data_indices if isinstance(i, int)]
             kept = np.ones(len(self.layer.features), bool)
             kept[rows if len(rows) == surplus else slice(len(self.layer.data), None)] = False

@@ -110,9 +110,10 @@ class Marking(QObject):
         self._on_active()
 
     def toggle_boxes(self) -> None:
-        """Draw boxes, or paint again if that is what is done."""
+        """Draw boxes, or paint again if the rectangle tool is in hand."""
         canvas = self._bench.current
-        self.draw_boxes(canvas is not None and not canvas.drawing_boxes)
+        boxes = canvas.boxes if canvas is not None and canvas.drawing_boxes else None
+        self.draw_boxes(boxes is None or boxes.layer.mode != "add_rectangle")
 
     def close(self) -> None:
         """Let go of the viewer."""
