@@ -263,6 +263,19 @@ def test_all_objects_marked_while_training_rules_out_what_is_far(make_project: C
     assert 1 not in block.marked_at  # known, but patches are placed on what was painted
 
 
+def test_the_first_object_painted_in_an_exact_image_is_a_partial_mask_at_once(
+    make_project: Callable[..., Project],
+) -> None:
+    project = make_project()
+    image = project.add_image(np.zeros((40, 40), np.uint8), name="a", axes="YX")
+    image.coverage(None, "exact")
+    (block,) = filled(project).blocks
+    assert block.exact
+    image.paint(square((40, 40), 10, 10, size=8))
+    reading.update(block, image, {})
+    np.testing.assert_array_equal(block.approximation, square((40, 40), 10, 10, size=8))
+
+
 def test_a_box_that_was_taken_in_with_something_else_is_still_told(make_project: Callable[..., Project]) -> None:
     project = make_project()
     images = [project.add_image(np.zeros((60, 60), np.uint8), name=n, axes="YX") for n in "ab"]

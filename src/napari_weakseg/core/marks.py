@@ -56,11 +56,6 @@ class Marks:
         self.rules = tuple(CoverageRule(r.class_id, r.kind, r.start, r.stop) for r in record.coverage)
         self.unsaved = False
 
-    def add_box(self, box: Box) -> None:
-        """Add a box."""
-        self.boxes = (*self.boxes, box)
-        self.write()
-
     def remove_box(self, index: int) -> None:
         """Remove the box at an index."""
         self.boxes = self.boxes[:index] + self.boxes[index + 1 :]

@@ -210,7 +210,7 @@ class ProjectImage:
         class_id = self._project.classes.id_of(class_)
         corners = self._clipped(start, stop, what="box")
         with self._changing():
-            self._marks.add_box(Box(class_id, *corners))
+            self._marks.change_boxes([Box(class_id, *corners)], ())
 
     def remove_box(self, index: int) -> None:
         """Remove a box by its place in `annotations.boxes`."""

@@ -227,12 +227,11 @@ def read(image: ProjectImage, place: Place, reach_px: dict[int, float]) -> Block
         np.zeros(shape, bool),
         np.zeros(shape, np.uint8),
         np.zeros(shape, np.uint8),
-        knowledge.seed_class[knowledge.seeds],
+        np.zeros(shape, np.uint8),
         revision,
     )
     _take_hints(block, image)
-    if knowledge.seeds.any():
-        block.growth = GrowthState.start(knowledge.seeds, knowledge.seed_class)
+    start_claims(block)
     block.refresh()
     return block
 
@@ -249,7 +248,7 @@ def update(block: Block, image: ProjectImage, reach_px: dict[int, float]) -> Non
     _take_hints(block, image)
     block.held_out &= block.knowledge.painted | block.knowledge.complete
     settle_growth(block)
-    if block.boxes != boxes:
+    if block.boxes != boxes and not block.exact:
         start_claims(block)
     block.refresh()
 
@@ -259,8 +258,7 @@ def start_claims(block: Block) -> None:
     seeds, seed_class = block.knowledge.seeds, block.knowledge.seed_class
     block.growth = GrowthState.start(seeds, seed_class) if seeds.any() else None
     block.claim, block.claim_weight = np.zeros(block.shape, np.uint8), np.zeros(block.shape, np.uint8)
-    if not block.exact:
-        block.approximation = seed_class[seeds]
+    block.approximation = seed_class[seeds]
 
 
 def settle_growth(block: Block) -> None:

@@ -156,8 +156,7 @@ class Grower:
         blocks = {key_of(block.place): block for block in self._store.blocks}
         keys = [(image, tuple(frame), tuple(start)) for image, frame, start in state.get("waiting", [])]
         self._waiting = [blocks[key] for key in keys if key in blocks]
-        # claims of boxes are made again rather than saved
-        self._waiting += [b for b in blocks.values() if self._shapes.concerns(b) and b not in self._waiting]
+        self.take_in([b for b in blocks.values() if self._shapes.concerns(b)])  # made again rather than saved
 
     @property
     def _outline_weight(self) -> float:

@@ -70,7 +70,7 @@ class BlockMemory:
             return
         block.held_out = self.arrays.get("held_out", np.zeros(block.shape, bool))
         block.held_out &= block.knowledge.painted | block.knowledge.complete
-        if self.boxes != _listed(block):
+        if self.boxes != _listed(block) and not block.exact:
             start_claims(block)
         elif "ids" in self.arrays:
             seeds, classes, ids, frozen, slow, areas = (

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_weakseg.core.annotations import Box
 from napari_weakseg.core.classes import BACKGROUND
-from napari_weakseg.widgets.overlay import KEY, Placement, match
+from napari_weakseg.widgets.overlay import KEY, Placement
 
 _CLASS = "class"  # feature of each shape
 _EDGE_SHARE, _EDGE_PX = 300, (1.0, 6.0)  # how much narrower than the image the line of a box is, and its bounds
@@ -178,11 +178,6 @@ class BoxLayer:
         self._colors = tuple(colors)
         self._paint()
         self._touch()
-
-    def match(self, place: Placement) -> None:
-        """Follow the image when it is moved or rescaled."""
-        self._place = place
-        match(self.layer, place)
 
     def close(self) -> None:
         """Let go of the layer."""

@@ -351,10 +351,8 @@ class ImageCanvas:
 
     def _follow(self, event: object = None) -> None:
         self.place = placement(self.image, self.axes)
-        for layer in self.layers.values():
+        for layer in self.own_layers:
             match(layer, self.place)
-        if self.boxes is not None:
-            self.boxes.match(self.place)
 
     def _on_ndisplay(self, event: object = None) -> None:
         """Fill grown regions in a volume, of which napari draws no outlines."""

@@ -123,10 +123,12 @@ class _ClassRowView(QFrame):
         self.color.setIcon(swatch(row.color))
         if not self.name.hasFocus() and self.name.text() != row.name:
             self.name.setText(row.name)
-        parts = [f"{row.painted:,} px".replace(",", "\u2009")] * (row.painted > 0) + [f"{row.boxes} ▭"] * (
-            row.boxes > 0
-        )
-        self.painted.setText(" · ".join(parts) or "–")
+        marks = []
+        if row.painted:
+            marks.append(f"{row.painted:,} px".replace(",", "\u2009"))
+        if row.boxes:
+            marks.append(f"{row.boxes} ▭")
+        self.painted.setText(" · ".join(marks) or "–")
         self.coverage.setCurrentIndex(-1 if row.coverage is None else self.coverage.findData(row.coverage))
         self.tag.setCurrentIndex(list(TAG_WORDS).index(row.tag))
 

@@ -58,7 +58,7 @@ class Completeness(QObject):
         self._bench.flush_all()
         if self._with_coverage("some"):
             self.say()
-        elif (told := self._with_coverage("all objects")) and self._bench.image is not None:
+        elif told := self._with_coverage("all objects"):
             self._say(told, "some")
         else:
             messages.info(

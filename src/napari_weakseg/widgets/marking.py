@@ -1,5 +1,6 @@
 """The class table of the panel and the project's: rows down, edits up."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,7 @@ class Marking(QObject):
             self._table.setValue(())
             return
         notes = image.annotations
+        boxes = Counter(box.class_id for box in notes.boxes)
         self._table.setValue(
             [
                 ClassRow(
@@ -68,7 +70,7 @@ class Marking(QObject):
                     int(canvas.bridge.counts[class_id]),
                     notes.coverage_of(class_id),
                     notes.tags.get(class_id),
-                    sum(box.class_id == class_id for box in notes.boxes),
+                    boxes[class_id],
                 )
                 for class_id, info in enumerate(project.classes, start=1)
             ]

@@ -106,9 +106,10 @@ class Projects(QObject):
         if canvas is None or self._bench.image is None:
             return
         frames = self._bench.image.frames()
-        here, boxes = frames.index(canvas.frame), self._bench.image.annotations.boxes
+        here = frames.index(canvas.frame)
+        boxed = {box.start[: len(canvas.frame)] for box in self._bench.image.annotations.boxes}
         for frame in frames[here + 1 :] + frames[:here]:
-            if not canvas.bridge.known[frame].any() and not any(box.start[: len(frame)] == frame for box in boxes):
+            if not canvas.bridge.known[frame].any() and frame not in boxed:
                 middle = [n // 2 for n in canvas.place.label_shape[len(frame) :]]
                 canvas.go_to([*frame, *middle])
                 return
