@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_weakseg.engine.blending import best_share, held_out_pixel, held_out_pixels
+from napari_weakseg.engine.blending import best_share, held_out_pixel, held_out_pixels, tells_classes
 
 
 def sure_of(labels: np.ndarray, probability: float) -> np.ndarray:
@@ -39,6 +39,19 @@ def test_a_rare_class_counts_as_much_as_a_frequent_one() -> None:
 def test_one_class_alone_tells_nothing() -> None:
     labels = np.array([2, 2, 2], np.uint8)
     assert best_share(sure_of(labels, 0.9), sure_of(labels, 0.1), labels) is None
+
+
+@pytest.mark.parametrize("counts", [(100, 100), (9990, 10), (5, 500, 50)])
+def test_the_same_answer_everywhere_tells_no_classes(counts: tuple[int, ...]) -> None:
+    labels = np.repeat(np.arange(1, len(counts) + 1), counts).astype(np.uint8)
+    for always in range(1, len(counts) + 1):
+        assert not tells_classes(sure_of(np.full(len(labels), always, np.uint8), 0.9), labels)
+    assert tells_classes(sure_of(labels, 0.5), labels)
+
+
+def test_nothing_speaks_against_one_that_was_asked_about_one_class_only() -> None:
+    labels = np.array([2, 2, 2], np.uint8)
+    assert tells_classes(sure_of(labels, 0.1), labels)
 
 
 def test_only_held_out_certain_pixels_are_compared() -> None:

@@ -17,13 +17,15 @@ MakeProject = Callable[..., Any]
 new_forest = partial(PixelForest, 2, 1, 2, seed=0, jobs=1)
 
 
-def store_of(make_project: MakeProject, images: int, *, alike: bool) -> BlockStore:
-    """Images with a bright object; where they are not alike, nothing in them tells where it is."""
+def store_of(make_project: MakeProject, images: int, *, alike: bool, speckled: bool = False) -> BlockStore:
+    """Images with a bright object, or specks of it; where they are not alike, nothing in them tells where it is."""
     rng = np.random.default_rng(0)
     project = make_project()
     for i in range(images):
         labels = np.zeros((48, 48), np.uint8)
         labels[10:22, 10:22], labels[34:46] = 2, 1
+        if speckled:
+            labels = rng.integers(1, 3, (12, 12), np.uint8).repeat(4, 0).repeat(4, 1)
         pixels = np.where(labels == 2, 0.9, 0.3) if alike else np.full(labels.shape, 0.5)
         project.add_image(pixels + rng.normal(0, 0.05, labels.shape), name=f"i{i}", axes="YX").paint(labels)
     store = BlockStore(project, rng)
@@ -81,3 +83,23 @@ def test_the_forest_stays_long_after_it_would_have_faded(make_project: MakeProje
         early.judge(step, lambda pixels: np.full((2, *pixels.shape[1:]), 0.5, np.float32))
     assert early.share(1000) > 0.7
     assert early.counts(1000)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_forest_that_tells_held_out_marks_no_better_than_chance_is_left_out(
+    make_project: MakeProject, *, alike: bool
+) -> None:
+    store = store_of(make_project, 3, alike=alike, speckled=True)
+    for block in store.blocks:
+        block.held_out[:, :16] = True
+    early = EarlyForest(store, np.random.default_rng(0), seed=0, wanted=True)
+    early.begin(2, 1, 2)
+    early.learn(0)
+    early.judge(50, lambda pixels: np.full((2, *pixels.shape[1:]), 0.5, np.float32))
+    assert (early.share(50) > 0) is alike
+    again = EarlyForest(store, np.random.default_rng(0), seed=0, wanted=True)
+    again.begin(2, 1, 2)
+    again.restore({}, early.judged())
+    assert again.share(50) == early.share(50)
+    again.begin(2, 1, 3)
+    assert again.share(50) > 0

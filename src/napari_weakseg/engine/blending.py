@@ -3,12 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["best_share", "held_out_pixel", "held_out_pixels"]
+__all__ = ["best_share", "held_out_pixel", "held_out_pixels", "tells_classes"]
 
 _SHARES = np.linspace(0, 1, 11)
 _GAIN = 0.05  # relative fall of the loss for which the forest is kept
 _PIXELS = 1000  # of a window that are compared
 _LEAST = 1e-4
+_BEYOND_CHANCE = 0.1  # of the way from guessing to being always right
 
 
 def held_out_pixels(
@@ -60,3 +61,29 @@ def best_share(forest: NDArray[np.float32], network: NDArray[np.float32], labels
         losses.append(np.mean([nll[labels == c].mean() for c in classes]))
     best = int(np.argmin(losses))
     return float(_SHARES[best]) if losses[best] < (1 - _GAIN) * losses[0] else 0.0
+
+
+def tells_classes(said: NDArray[np.float32], labels: NDArray[np.uint8]) -> bool:
+    """Tell whether a predictor is right more often than one that guesses, as the mean over the classes.
+
+    One that answers the same everywhere is right about one class and wrong about all others.
+
+    Parameters
+    ----------
+    said : float32 array, (K, n)
+        Probabilities at held-out pixels.
+    labels : uint8 array, (n,)
+        Their class ids.
+
+    Returns
+    -------
+    bool
+        True where fewer than two classes are held out: nothing speaks against it then.
+    """
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        return True
+    right = said.argmax(0) + 1 == labels
+    chance = 1 / len(classes)
+    recall = np.mean([right[labels == c].mean() for c in classes])
+    return bool(recall > chance + _BEYOND_CHANCE * (1 - chance))

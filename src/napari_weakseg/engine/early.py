@@ -11,7 +11,7 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
-from napari_weakseg.engine.blending import best_share, held_out_pixel, held_out_pixels
+from napari_weakseg.engine.blending import best_share, held_out_pixel, held_out_pixels, tells_classes
 from napari_weakseg.engine.evaluate import window_around
 from napari_weakseg.engine.forest import PixelForest
 from napari_weakseg.engine.growth_step import Floats
@@ -49,6 +49,7 @@ class EarlyForest:
         if wanted:  # it takes seconds, which the images are read in
             threading.Thread(target=importlib.import_module, args=("sklearn.ensemble",), daemon=True).start()
         self.judged_share: float | None = None
+        self._hopeless = False
         self._unseen = UnseenImages(seed=seed)
 
     def begin(self, ndim: int, channels: int, classes: int) -> None:
@@ -57,6 +58,7 @@ class EarlyForest:
         jobs = torch.get_num_threads()
         self._make = functools.partial(PixelForest, ndim, channels, classes, seed=self._seed, jobs=jobs)
         self._forest, self._unseen = self._make(), UnseenImages(seed=self._seed)
+        self.judged_share, self._hopeless = None, False
 
     @property
     def ready(self) -> PixelForest | None:
@@ -66,9 +68,10 @@ class EarlyForest:
     def share(self, step: int) -> float:
         """Share of the forest in the prediction: by the number of steps and, as much again, by what was judged.
 
-        Where nothing could be judged and few images are marked, it stays as far as it is right about unseen ones.
+        Where nothing could be judged and few images are marked, it stays as far as it is right about unseen ones. One
+        that tells held-out marks no better than chance has none.
         """
-        if not self._wanted:
+        if not self._wanted or self._hopeless:
             return 0.0
         fading = float(expit(3 * (1 - step / (_HALF * self._classes))))
         if self.judged_share is not None:
@@ -94,8 +97,8 @@ class EarlyForest:
     def judge(self, step: int, says: Callable[[Floats], Floats]) -> None:
         """Find out which share held-out marks of several classes speak for.
 
-        Where areas are told, by rough marks only: there the network learns more about borders than the held-out part of
-        one exact image can judge, and the forest was kept where it did harm.
+        Where areas are told, exact images can only speak against it: there the network learns more about borders than
+        the held-out part of one exact image can judge, and the forest was kept where it did harm.
         """
         forest = self.ready
         if not step or step % _UNSEEN_EVERY or not self.counts(step) or forest is None:
@@ -104,8 +107,7 @@ class EarlyForest:
         if step % _JUDGED_EVERY:
             return
         judges = [block for block in self._store.blocks if block.held_out.any()]
-        if any(block.exact for block in judges) and any(block.areas_told for block in self._store.blocks):
-            return
+        against = any(block.exact for block in judges) and any(block.areas_told for block in self._store.blocks)
         places, of_network, labels = [], [], []
         for i in range(_JUDGES if judges else 0):
             block = judges[i % len(judges)]
@@ -122,7 +124,10 @@ class EarlyForest:
             labels.append(certain[window].ravel()[at])
         if places:
             of_forest = forest.predict_places(places)
-            self.judged_share = best_share(of_forest, np.concatenate(of_network, 1), np.concatenate(labels))
+            told = np.concatenate(labels)
+            self._hopeless = not tells_classes(of_forest, told)
+            share = best_share(of_forest, np.concatenate(of_network, 1), told)
+            self.judged_share = share if not against or share == 0 else None
 
     def joined(self, step: int, pixels: Floats, said: Floats) -> Floats:
         """Add its share to what the network says of an image, (K, *S)."""
@@ -138,11 +143,11 @@ class EarlyForest:
 
     def judged(self) -> dict[str, Any]:
         """Give what was found out about the forest, as JSON."""
-        return {"share": self.judged_share, "unseen": self._unseen.save()}
+        return {"share": self.judged_share, "hopeless": self._hopeless, "unseen": self._unseen.save()}
 
     def restore(self, tensors: Mapping[str, Tensor], judged: Mapping[str, Any]) -> None:
         """Take back what `save` and `judged` gave; the pixels only where it has not learned already."""
-        self.judged_share = judged["share"]
+        self.judged_share, self._hopeless = judged["share"], judged.get("hopeless", False)
         if "unseen" in judged:
             self._unseen.restore(judged["unseen"])
         if self._forest is not None and not self._forest.ready:
