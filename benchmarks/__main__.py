@@ -176,6 +176,7 @@ def _papers(given: argparse.Namespace) -> None:
     papers.run(
         papers.Options(
             questions=given.questions or tuple(papers.QUESTIONS),
+            sets=_sets(given, tuple(papers.SETS_ASKED), tuple(papers.SETS_ASKED)),
             seeds=given.seeds,
             seconds=given.seconds or papers.SECONDS,
             device=given.device,

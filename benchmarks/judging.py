@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from benchmarks.sets import Judge
 
-#: float32 (C, Y, X) → class ids from 1, uint8 (Y, X).
+#: float32 (C, *S) → class ids from 1, uint8 (*S).
 Predict = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
 
 

@@ -1,8 +1,8 @@
 """What the papers asked, asked of this engine: short runs of each paper's own comparison.
 
-``python -m benchmarks papers`` makes them. Networks, patches and optimiser are ours, the sets are the open ones and
-training takes a minute, so that no number here repeats an experiment of a paper; the question is whether what it found
-holds here too.
+``python -m benchmarks papers`` makes them. Networks, patches and optimiser are ours, the sets are the open ones
+(volumes are learned as volumes) and training takes a minute, so that no number here repeats an experiment of a paper;
+the question is whether what it found holds here too.
 """
 
 import tempfile
@@ -22,6 +22,7 @@ from benchmarks.judging import Predict, dice
 from benchmarks.sets import SETS, ImageSet, Judge, Picture
 from benchmarks.simulated_marks import Rough, rough_masks
 from benchmarks.training import predictor, train
+from benchmarks.volumes import SETS as VOLUMES
 from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.project import Project
@@ -170,7 +171,7 @@ QUESTIONS: dict[str, Question] = {
     "presence": Question(
         "Each image annotated for one class only",
         "Wong et al., arXiv:2008.07030",
-        ("wbc_smear",),
+        ("wbc_smear", "hippocampus3d_a"),
         {
             "one network, default": (Way(one_class, TrainConfig()),),
             "one network, preset": (Way(one_class, TrainConfig.preset("presence-masking")),),
@@ -195,12 +196,16 @@ QUESTIONS: dict[str, Question] = {
     ),
 }
 
+#: All sets that some question is asked of.
+SETS_ASKED = {name: (SETS | VOLUMES)[name] for question in QUESTIONS.values() for name in question.sets}
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """What to run, and where the lines go."""
 
     questions: Sequence[str]
+    sets: Sequence[str]
     seeds: int
     seconds: float
     device: str
@@ -223,7 +228,7 @@ def run(options: Options) -> None:
 
 
 def _measured(key: dict[str, Any]) -> dict[str, Any]:
-    image_set = SETS[key["set"]]
+    image_set = SETS_ASKED[key["set"]]
     return answer(image_set, QUESTIONS[key["question"]].ways[key["way"]], key, image_set.judged(key["judges"]))
 
 
@@ -231,7 +236,7 @@ def _grid(options: Options) -> Iterator[dict[str, Any]]:
     device = results.machine(options.threads, options.device)["device"]
     for seed in range(options.seeds):
         for name in options.questions:
-            for set_name in QUESTIONS[name].sets:
+            for set_name in [asked for asked in QUESTIONS[name].sets if asked in options.sets]:
                 for way in QUESTIONS[name].ways:
                     yield {
                         "question": name,
@@ -273,8 +278,8 @@ def answer(source: ImageSet, ways: Sequence[Way], key: dict[str, Any], judges: S
 def _marked(folder: Path, source: ImageSet, way: Way, seed: int) -> Project:
     """Put all training images into a project and mark them."""
     classes = ("background", source.classes[way.only - 1]) if way.only else source.classes
-    project = Project.create(folder / "papers.weakseg", classes)
     names = source.names("train")
+    project = Project.create(folder / "papers.weakseg", classes, ndim=source.picture(names[0]).truth.ndim)
     for place, i in enumerate(np.random.default_rng(seed).permutation(len(names))):
         picture = source.picture(names[i])
         image = project.add_image(picture.path, name=picture.name)
@@ -298,7 +303,7 @@ def _weights(trainer: Trainer, project: Project, source: ImageSet) -> dict[str, 
         rough = image.annotations.claims.get("rough")
         if rough is None:
             continue
-        parts, _ = ndimage.label(np.asarray(rough[...]) > BACKGROUND, np.ones((3, 3)))
+        parts, _ = ndimage.label(np.asarray(rough[...]) > BACKGROUND, np.ones((3,) * project.ndim))
         truth = source.picture(image.name).truth
         for i, at in enumerate(ndimage.find_objects(parts), 1):
             mine = parts[at] == i

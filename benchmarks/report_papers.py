@@ -7,7 +7,6 @@ from statistics import mean
 from benchmarks import papers, results, rounds
 from benchmarks.cells import cell
 from benchmarks.results import Line
-from benchmarks.sets import SETS
 
 _INTRO = """# The papers' own questions
 
@@ -27,7 +26,8 @@ def write(folder: Path, page: Path) -> None:
         lines = [line for line in asked if line["question"] == name]
         if lines:
             parts += [f"## {question.title}\n\n{question.source}. {_where(lines)}\n"]
-            parts += [_question(lines, question, set_name) for set_name in question.sets]
+            asked_of = {line["set"] for line in lines}
+            parts += [_question(lines, question, set_name) for set_name in question.sets if set_name in asked_of]
     in_rounds = results.latest(folder / rounds.FILE, rounds.KEY)
     if in_rounds:
         parts.append(_rounds(in_rounds))
@@ -47,7 +47,7 @@ def _where(lines: Sequence[Line]) -> str:
 def _question(lines: Sequence[Line], question: papers.Question, set_name: str) -> str:
     own = [line for line in lines if line["set"] == set_name]
     weights = any("right_weight" in line for line in own)
-    rows = [f"### {SETS[set_name].title} (`{set_name}`)\n"]
+    rows = [f"### {papers.SETS_ASKED[set_name].title} (`{set_name}`)\n"]
     rows.append("| | Dice | IoU |" + (" weight of right masks | of wrong ones |" if weights else ""))
     rows.append("| --- | ---: | ---: |" + (" ---: | ---: |" if weights else ""))
     for way in question.ways:

@@ -40,15 +40,15 @@ def data_folder() -> Path:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """An image with its true mask.
+    """An image or a volume with its true mask.
 
     Attributes
     ----------
     name : str
     path : Path
-    truth : uint8 array, (Y, X)
+    truth : uint8 array, (*S)
         Class ids from 1, the first class being the background.
-    objects : int32 array, (Y, X)
+    objects : int32 array, (*S)
         One id per object of any class but the first; 0 elsewhere.
     """
 
@@ -60,7 +60,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judge:
-    """A test image, or a piece of one: normalised float32 (C, Y, X), uint8 class ids and int32 object ids (Y, X)."""
+    """A test image, or a piece of one: normalised float32 (C, *S), uint8 class ids and int32 object ids (*S)."""
 
     pixels: NDArray[np.float32]
     truth: NDArray[np.uint8]

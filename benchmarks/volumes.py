@@ -1,7 +1,7 @@
 """Volumes learned from marks on one slice in five, beside the same slices seen one by one, and all masks exact."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from benchmarks.cells import NONE, cell
 from benchmarks.judging import dice
 from benchmarks.quality import Options
 from benchmarks.sets import ImageSet, Judge, Picture, judges_of
-from benchmarks.training import train
+from benchmarks.training import predictor, train
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
@@ -150,9 +150,8 @@ def marked_slices(every: int) -> slice:
 
 def _seen(trainer: Trainer, ndim: int, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Class ids of a volume (C, Z, Y, X), (Z, Y, X)."""
-    ask: Callable[[NDArray[np.float32]], NDArray[np.float32]] = trainer.probabilities
-    said = ask(pixels) if ndim == 3 else np.stack([ask(pixels[:, z]) for z in range(pixels.shape[1])], 1)
-    return np.asarray(said.argmax(0) + 1, np.uint8)
+    predict = predictor(trainer)
+    return predict(pixels) if ndim == 3 else np.stack([predict(plane) for plane in pixels.swapaxes(0, 1)])
 
 
 def section(lines: Sequence[Mapping[str, Any]]) -> str:

@@ -16,17 +16,17 @@ from napari_weakseg.core.project import Project
 
 
 class Toy:
-    """Squares of two kinds on noise, as an image set has them."""
+    """Squares of two kinds on noise, as an image set has them; in a volume they go through all of its planes."""
 
     classes = ("background", "bright", "dark")
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shape: tuple[int, ...] = (64, 64)) -> None:
         self.pictures: dict[str, Picture] = {}
         rng = np.random.default_rng(0)
         for i in range(8):
-            objects = np.zeros((64, 64), np.int32)
+            objects = np.zeros(shape, np.int32)
             for number, (y, x) in enumerate([(8, 8), (8, 40), (40, 10), (42, 42)], 1):
-                objects[y : y + 12, x : x + 12] = number
+                objects[..., y : y + 12, x : x + 12] = number
             truth = np.where(objects == 0, 1, np.where(objects < 3, 2, 3)).astype(np.uint8)
             path = folder / f"{i}.tif"
             pixels = np.array([0, 0, 1, -1])[truth] + rng.normal(0, 0.2, truth.shape)
@@ -97,11 +97,34 @@ def test_networks_for_single_classes_answer_together(toy: Toy) -> None:
     assert measured["iou"] < measured["dice"]
 
 
-def test_weights_of_right_and_wrong_masks_are_told_apart(toy: Toy) -> None:
+@pytest.mark.parametrize("shape", [(64, 64), (8, 64, 64)], ids=["2d", "3d"])
+def test_weights_of_right_and_wrong_masks_are_told_apart(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    toy = Toy(tmp_path, shape)
     key = {"seed": 0, "seconds": 0.5, "device": "cpu", "threads": 1}
     measured = answer(toy, (Way(half_wrong, TrainConfig()),), key, toy.judges())  # type: ignore[arg-type]
     assert measured["right_n"] + measured["wrong_n"] > 5
     assert 0 <= measured["wrong_weight"] <= 1
+
+
+@pytest.mark.parametrize(
+    "mark", [papers.boxes_and_tags, one_class, one_class_for_all, papers.class_alone(2), half_wrong]
+)
+def test_volumes_are_marked_as_volumes(tmp_path: Path, mark: papers.Marker) -> None:
+    toy = Toy(tmp_path, (12, 64, 64))
+    with papers._marked(tmp_path, toy, Way(mark, TrainConfig()), 0) as project:  # type: ignore[arg-type]
+        assert project.ndim == 3
+        assert [image.frames() for image in project.images.values()] == [[()]] * len(toy.pictures)
+        boxes = [box for image in project.images.values() for box in image.annotations.boxes]
+    assert all(len(box.start) == 3 for box in boxes)
+    assert bool(boxes) == (mark is papers.boxes_and_tags)
+
+
+def test_a_question_is_asked_of_the_sets_that_were_chosen(tmp_path: Path) -> None:
+    chosen = {"questions": ("presence", "trust"), "sets": ("hippocampus3d_a",)}
+    options = papers.Options(**chosen, seeds=1, seconds=1.0, device="cpu", threads=1, judges=0, folder=tmp_path)
+    asked = list(papers._grid(options))
+    assert {(key["question"], key["set"]) for key in asked} == {("presence", "hippocampus3d_a")}
+    assert [key["way"] for key in asked] == list(QUESTIONS["presence"].ways)
 
 
 def test_every_question_has_ways_that_differ() -> None:
@@ -165,4 +188,5 @@ def test_the_page_shows_what_was_run(tmp_path: Path) -> None:
     assert "| default | 0.850 (0.800–0.900) | 0.750 (0.700–0.800) | 0.800 (0.700–0.900) | 0.300 (0.200–0.400) |" in page
     assert "| Dice with so many masks | 4 | 8 | mean |" in page
     assert "| default, random masks | 0.500 | 0.600 | 0.550 |" in page
+    assert "dsb2018_fluo_a" not in page
     assert "Wong" not in page

@@ -1,6 +1,7 @@
 """Volumes are marked on one slice in so many, and the page says what was measured."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,6 +55,20 @@ def test_volumes_that_have_nothing_in_common_are_judged_by_their_blank_slices(
     assert len(list(volumes._judges(volumes.SETS["tiny3d_cells"], {"seed": 0, "images": 1, "judges": 0}))) == 1
     options = Options(sets=("tiny3d_cells",), seeds=1)
     assert [key["way"] for key in volumes._grid(options)] == ["sparse", "slices"]
+
+
+@pytest.mark.parametrize(("ndim", "asked"), [(3, [(2, 4, 5, 6)]), (2, [(2, 5, 6)] * 4)])
+def test_slices_are_seen_one_by_one_and_volumes_as_a_whole(ndim: int, asked: list[tuple[int, ...]]) -> None:
+    shapes = []
+
+    def probabilities(pixels: np.ndarray) -> np.ndarray:
+        shapes.append(pixels.shape)
+        return pixels  # two channels, taken for two classes
+
+    pixels = np.random.default_rng(0).random((2, 4, 5, 6), np.float32)
+    trainer = SimpleNamespace(probabilities=probabilities)
+    np.testing.assert_array_equal(volumes._seen(trainer, ndim, pixels), pixels.argmax(0) + 1)  # type: ignore[arg-type]
+    assert shapes == asked
 
 
 def test_the_page_has_no_share_of_what_was_not_measured() -> None:
