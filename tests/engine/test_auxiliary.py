@@ -1,8 +1,12 @@
 """The losses of the auxiliary heads."""
 
+from itertools import product
+
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from napari_weakseg.engine.auxiliary import (
@@ -118,6 +122,26 @@ def test_multiscale_loss_of_a_full_mask_is_multi_label_deep_supervision(shape: t
         for z, s in ((z, shape[0]) for z in levels)
     )
     torch.testing.assert_close(multiscale_loss(levels, allowed), expected)
+
+
+@both
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**20), st.sampled_from([1, 2, 8]), st.sampled_from([0.0, 0.01, 0.3]))
+def test_a_level_learns_from_what_is_known_of_a_window_and_exactly_nothing_from_the_rest(
+    shape: tuple[int, ...], seed: int, window: int, stray: float
+) -> None:
+    """Each class by itself: that one is in a window says nothing of the others."""
+    g, coarse = rng(seed), (2, K, *(size // window for size in shape))
+    possible_at_all = F.interpolate((torch.rand(coarse, generator=g) < 0.6).float(), scale_factor=window) > 0
+    allowed = possible_at_all | (torch.rand(2, K, *shape, generator=g) < stray)
+    z = torch.randn(coarse, generator=g, dtype=torch.float64, requires_grad=True)
+    multiscale_loss([z], allowed).backward()
+    for b, *at in product(range(2), *(range(size) for size in z.shape[2:])):
+        pixels = allowed[(b, slice(None), *(slice(i * window, (i + 1) * window) for i in at))].flatten(1).T.tolist()
+        for c, gradient in enumerate(z.grad[(b, slice(None), *at)].tolist()):
+            there = any(pixel[c] and sum(pixel) == 1 for pixel in pixels)
+            possible = any(pixel[c] or not any(pixel) for pixel in pixels)
+            assert gradient < 0 if there else gradient == 0 if possible else gradient > 0
 
 
 @both
