@@ -1,11 +1,14 @@
 """The one objective: every term restricts or persuades, and each published method is a setting of it."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given as drawn_from
+from hypothesis import settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from napari_weakseg.core.config import TrainConfig
@@ -215,6 +218,102 @@ def test_an_unlabelled_image_teaches_nothing_by_itself(shape: tuple[int, ...]) -
     gradients = torch.autograd.grad(loss, tensors, allow_unused=True)
     assert loss.item() == 0
     assert all(g is None or not g.any() for g in gradients)
+
+
+def partly_known(shape: tuple[int, ...], n: int, exact: int, seed: int) -> Given:
+    """Patches of which something of every kind is known: exact ones first, then marked and claimed ones."""
+    g = rng(seed)
+
+    def drawn(high: int) -> Tensor:
+        return torch.randint(0, high, (n, *shape), generator=g, dtype=torch.uint8)
+
+    allowed = torch.rand(n, K, *shape, generator=g) < 0.7
+    allowed[:exact] = F.one_hot(drawn(K)[:exact].long(), K).movedim(-1, 1).bool()
+    box = [(n - 1, 2, [2] * len(shape), [9] * len(shape)), (0, 3, [-3] * len(shape), [6] * len(shape))]
+    every = {"claim": K + 1, "claim_weight": 256, "rough": K + 1, "approximation": K + 1, "interface": 2}
+    named = {name: drawn(high) for name, high in every.items()}
+    return Given(
+        allowed,
+        {"painted": (allowed.sum(1) == 1) & (drawn(2) > 0), **named},
+        torch.randint(-1, 2, (n, K), generator=g).to(torch.int8),
+        torch.rand(n, K, generator=g) < torch.tensor([0.5, 1.0, 0.5]),
+        Boxes.of(box, len(shape)),
+        exact,
+        0,
+        trust=torch.rand(n, *shape, generator=g) * (named["rough"] > 0),
+    )
+
+
+def with_an_unlabelled_patch(known: Given, *, counted: bool) -> Given:
+    """Add a patch of which nothing is known, as the sampler gives it; whether it is counted as unmarked."""
+    assert known.trust is not None
+    nothing = {"approximation": 255, "interface": 255}
+
+    def longer(x: Tensor, fill: int) -> Tensor:
+        return torch.cat([x, torch.full_like(x[:1], fill)])
+
+    return replace(
+        known,
+        allowed=longer(known.allowed, True),
+        fields={name: longer(x, nothing.get(name, 0)) for name, x in known.fields.items()},
+        tags=longer(known.tags, 0),
+        annotated=longer(known.annotated, False),
+        unmarked=int(counted),
+        trust=longer(known.trust, 0),
+    )
+
+
+def joined(a: Outputs, b: Outputs) -> Outputs:
+    """Outputs of the patches of both."""
+    return Outputs(
+        *(
+            tuple(torch.cat(pair) for pair in zip(x, y, strict=True)) if isinstance(x, tuple) else torch.cat([x, y])
+            for x, y in ((getattr(a, field.name), getattr(b, field.name)) for field in fields(Outputs))
+        )
+    )
+
+
+def tensors_of(out: Outputs) -> list[Tensor]:
+    found = [getattr(out, field.name) for field in fields(Outputs)]
+    return [x for value in found for x in (value if isinstance(value, tuple) else [value])]
+
+
+SWITCHED_ON = {
+    "default": TrainConfig(),
+    **{name: TrainConfig.preset(name, consistency_weight=0) for name in PRESETS},
+    "everything": TrainConfig(multiscale_weight=0.3, bag_weight=0.1, tag_weight=0.2),
+    "nearest": TrainConfig.preset("every-annotation-counts", consistency_weight=0, level_targets="nearest"),
+    "violation": TrainConfig(weighting="violation"),
+    "balanced": TrainConfig(weighting="balanced"),
+    "soft": TrainConfig.preset("presence-masking", presence="or", presence_dice="soft"),
+}
+
+
+@both
+@pytest.mark.parametrize("name", SWITCHED_ON)
+@settings(max_examples=10, deadline=None)
+@drawn_from(st.integers(0, 2**20), st.integers(1, 3), st.integers(0, 2), st.booleans())
+def test_an_unlabelled_patch_beside_others_leaves_every_term_of_theirs(
+    shape: tuple[int, ...], name: str, seed: int, n: int, exact: int, counted: bool
+) -> None:
+    """Pseudo-labels and mixed patches, which such patches are for, left out.
+
+    One of the others at least is not exact: exact patches and all others have one mean each, so that the first patch
+    that is not exact halves what the exact ones teach.
+    """
+    config, known = SWITCHED_ON[name], partly_known(shape, n, min(exact, n - 1), seed)
+    out, added = outputs(shape, n, seed, second=True), outputs(shape, 1, seed + 1, second=True)
+    alone = objective(config, out, known)
+    beside = objective(config, joined(out, added), with_an_unlabelled_patch(known, counted=counted))
+    assert alone.keys() == beside.keys()
+    theirs, its = tensors_of(out), tensors_of(added)
+    for term in alone:
+        before = torch.autograd.grad(alone[term], theirs, retain_graph=True, materialize_grads=True)
+        after = torch.autograd.grad(beside[term], [*theirs, *its], retain_graph=True, materialize_grads=True)
+        assert any(x.any() for x in before), term
+        for a, b in zip(before, after, strict=False):
+            torch.testing.assert_close(b, a, rtol=1e-9, atol=1e-12, msg=term)
+        assert not any(x.any() for x in after[len(theirs) :]), term
 
 
 @both
