@@ -137,6 +137,22 @@ def test_told_areas_need_no_correction(
     assert (trainer.learner.voice.class_weights == 1).all()
 
 
+def test_nothing_is_corrected_where_a_class_is_learned_from_what_it_is_not(
+    make_project: MakeProject, ready: MakeTrainer, textures: tuple[NDArray[np.generic], ...]
+) -> None:
+    """Each image annotated for one class: that of the background is certain nowhere."""
+    image, truth, _ = textures
+    project = make_project("background", "cell", "nucleus")
+    for name, class_id in (("a", 2), ("b", 3)):
+        project.add_image(image, name=name).paint(np.where(truth == 2, class_id, 0).astype(np.uint8))
+        project.images[name].coverage(class_id, "exact")
+    trainer = ready(project)
+    assert not any(block.areas_told for block in trainer._store.blocks)
+    for _ in range(30):
+        trainer.step()
+    assert (trainer.learner.voice.class_weights == 1).all()
+
+
 def test_without_correction_nothing_is_weighed(painted: Project, ready: MakeTrainer) -> None:
     plain = ready(painted, prior_correction=0.0)
     corrected = ready(painted)

@@ -92,6 +92,8 @@ class Block:
         Whether a person painted in it or said that what is painted is all, held-out pixels aside.
     areas_told : bool
         Whether the class of unpainted pixels follows from what is said, so that areas are known as well as places.
+    narrowed : bool
+        Whether of some pixels it is known only which classes they are not.
     allowed : int32 array, (*S)
         Bit sets that training may know: held-out pixels are unknown.
     marked_at : mapping of int to int64 array
@@ -120,6 +122,7 @@ class Block:
     exact: bool = False
     shown: bool = False
     areas_told: bool = False
+    narrowed: bool = False
     allowed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     marked_at: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     _outlined: tuple[Knowledge, Outline | None] | None = None
@@ -164,6 +167,7 @@ class Block:
         """Index the pixels that training knows, by class, and drop claims that a person has overruled."""
         self.exact = bool(self.knowledge.complete.mean() > 0.5)
         self.areas_told = bool(((self.knowledge.certain > 0) & ~self.knowledge.painted).any())
+        self.narrowed = bool((self.knowledge.known & (self.knowledge.certain == 0)).any())
         known = np.where(self.held_out, np.uint32(self.knowledge.full), self.knowledge.allowed)
         self.allowed = known.view(np.int32)
         bit = np.left_shift(np.uint32(1), self.claim.astype(np.uint32))

@@ -49,7 +49,7 @@ class ClassShares:
         self._strength = strength
         self._taught = torch.zeros(classes)
         self._looks: deque[NDArray[np.float32]] = deque(maxlen=_LOOKS)
-        self._told = False  # whether areas are
+        self._left = False  # as they are: whether answers are
         self.weights = np.ones(classes, np.float32)
 
     def learn(self, config: TrainConfig, given: Given) -> None:
@@ -67,8 +67,8 @@ class ClassShares:
     ) -> bool:
         """Ask the network about random places now and then; returns whether `weights` is new.
 
-        Exact images tell how common classes are; without any, the answers do. Where areas follow from the coverage that
-        is told, nothing is corrected.
+        Exact images tell how common classes are; without any, the answers do. Nothing is corrected where areas follow
+        from the coverage that is told, or where a class is learned from what it is not: nobody knows how much of it is.
 
         Parameters
         ----------
@@ -80,8 +80,8 @@ class ClassShares:
         """
         if not self._strength or not step or step % _EVERY:
             return False
-        self._told = any(block.areas_told for block in blocks)
-        if self._told:
+        self._left = any(block.areas_told or block.narrowed for block in blocks)
+        if self._left:
             self.weights = np.ones_like(self.weights)
             return True
         taught = np.maximum(self._shares_taught, _LEAST)
@@ -115,9 +115,9 @@ class ClassShares:
     def even(self, said: NDArray[np.float32]) -> NDArray[np.float32]:
         """Turn the network's answers, (K, *S), into what they were if all classes were equally common.
 
-        Where areas are told they are left as they are: the forest's are under the same shares.
+        Where nothing is corrected they are left as they are: the forest's are under the same shares.
         """
-        return said if self._told or not self._strength else even(said, self.weights * self._shares_taught)
+        return said if self._left or not self._strength else even(said, self.weights * self._shares_taught)
 
     @property
     def _shares_taught(self) -> NDArray[np.float64]:
@@ -144,7 +144,8 @@ def taught_shares(config: TrainConfig, given: Given) -> Tensor:
     n, classes = given.allowed.shape[:2]
     certain = certain_classes(given.allowed).float().flatten(2)
     parts = [certain[a:b].sum((0, 2)) for a, b in ((0, given.exact), (given.exact, n)) if b > a]
-    total = torch.stack([_divided(part, part.sum()) for part in parts]).mean(0)
+    total = torch.stack([_divided(part, part.sum()) for part in parts]).sum(0)
+    total = _divided(total, total.sum())
     claims = [("claim", config.claim_weight, given.fields["claim_weight"].float() / 255)]
     if given.trust is not None:
         claims.append(("rough", config.rough_weight, given.trust))

@@ -73,10 +73,13 @@ class EarlyForest:
         """
         if not self._wanted or self._hopeless:
             return 0.0
-        fading = float(expit(3 * (1 - step / (_HALF * self._classes))))
+        fading = self._fading(step)
         if self.judged_share is not None:
             return (fading + self.judged_share) / 2
         return max(fading, self._unseen.share)
+
+    def _fading(self, step: int) -> float:
+        return float(expit(3 * (1 - step / (_HALF * self._classes))))
 
     def counts(self, step: int) -> bool:
         """Whether it has anything to say still."""
@@ -97,8 +100,8 @@ class EarlyForest:
     def judge(self, step: int, says: Callable[[Floats], Floats]) -> None:
         """Find out which share held-out marks of several classes speak for.
 
-        Where areas are told, exact images can only speak against it: there the network learns more about borders than
-        the held-out part of one exact image can judge, and the forest was kept where it did harm.
+        Where areas are told, exact images only speak against it: there the network learns more about borders than the
+        held-out part of one exact image can judge, and the forest was kept where it did harm.
         """
         forest = self.ready
         if not step or step % _UNSEEN_EVERY or not self.counts(step) or forest is None:
@@ -127,7 +130,7 @@ class EarlyForest:
             told = np.concatenate(labels)
             self._hopeless = not tells_classes(of_forest, told)
             share = best_share(of_forest, np.concatenate(of_network, 1), told)
-            self.judged_share = share if not against or share == 0 else None
+            self.judged_share = min(share, self._fading(step)) if against and share is not None else share
 
     def joined(self, step: int, pixels: Floats, said: Floats) -> Floats:
         """Add its share to what the network says of an image, (K, *S)."""

@@ -201,8 +201,7 @@ class PixelForest:
 
 
 def _lacks_background(blocks: Sequence[Block], targets: NDArray[np.uint8]) -> bool:
-    open_ = any((block.knowledge.known & (block.knowledge.certain == 0)).any() for block in blocks)
-    return open_ and not (targets == BACKGROUND).any()
+    return any(block.narrowed for block in blocks) and not (targets == BACKGROUND).any()
 
 
 def _within(blocks: Sequence[Block], pixels: int) -> list[Block]:

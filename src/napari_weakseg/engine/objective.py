@@ -14,7 +14,16 @@ from torch import Tensor
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.engine.auxiliary import approximation_loss, level_loss, separation_loss
 from napari_weakseg.engine.bags import Boxes, present_loss, tag_loss, tag_targets, tightness_loss
-from napari_weakseg.engine.losses import certain_classes, decidable_dice, one_hot, project, set_loss, soft_ce
+from napari_weakseg.engine.losses import (
+    certain_classes,
+    decidable_dice,
+    known_pixels,
+    one_hot,
+    project,
+    set_loss,
+    soft_ce,
+    weighted_mean,
+)
 from napari_weakseg.engine.mixing import cross_pseudo_loss, mixed
 from napari_weakseg.engine.networks import Outputs
 from napari_weakseg.engine.presence import presence_loss
@@ -133,7 +142,10 @@ def _both(out: Outputs, loss_of: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def _marks(config: TrainConfig, logits: Tensor, given: Given) -> Tensor:
-    """Learn from certain pixels; exact patches and others have one mean each, that the many do not drown the few."""
+    """Learn from known pixels; exact patches and others have one mean each, that the many do not drown the few.
+
+    Where one of the two groups knows nothing, the other is not halved.
+    """
     painted = given.fields["painted"]
     if config.presence != "set":
         certain = certain_classes(given.allowed) & painted.unsqueeze(1)
@@ -144,9 +156,9 @@ def _marks(config: TrainConfig, logits: Tensor, given: Given) -> Tensor:
         )
     n = len(logits)
     parts = [slice(a, b) for a, b in ((0, given.exact), (given.exact, n)) if b > a]
-    return torch.stack(
-        [set_loss(logits[s], given.allowed[s], painted[s], weighting=config.weighting) for s in parts]
-    ).mean()
+    losses = [set_loss(logits[s], given.allowed[s], painted[s], weighting=config.weighting) for s in parts]
+    known = [known_pixels(given.allowed[s]).any() for s in parts]
+    return weighted_mean(torch.stack(losses), torch.stack(known).to(losses[0].dtype))
 
 
 def _claimed(logits: Tensor, given: Given, name: str, trust: Tensor) -> Tensor:
