@@ -231,14 +231,3 @@ def test_a_moved_box_is_not_lost_when_the_disk_refuses(qtbot, ready, monkeypatch
     ready.close()
     with Project.open(path) as project:
         assert project.images["cells"].annotations.boxes == (Box(2, (50, 60), (71, 91)),)
-
-
-def test_in_a_volume_a_rectangle_is_refused_in_words(qtbot, viewer, panel):
-    viewer.add_image(np.stack([two_discs()] * 8), name="volume", axis_labels=("z", "y", "x"))
-    qtbot.waitUntil(lambda: panel.controller.bench.current is not None)
-    panel.image_box.ndim_changed.emit(3)
-    with qtbot.captureExceptions() as caught:
-        panel.class_table.boxes_button.click()
-    assert not caught
-    assert panel.controller.bench.current.boxes is None
-    assert not panel.class_table.boxes_button.isChecked()

@@ -92,7 +92,7 @@ class ImageCanvas:
             self.place.labels(data[Role.ANNOTATION])[region] = known[region]
         for role in (Role.PREDICTION, Role.GROWN, Role.ANNOTATION):
             self._make(role, data[role])
-        if boxes and spatial_ndim == 2:
+        if boxes:
             self._make_boxes(boxes)
         self.bridge = LayerBridge(
             self.annotation,
@@ -107,6 +107,7 @@ class ImageCanvas:
             getattr(image.events, event).connect(self._follow)
         viewer.layers.events.removed.connect(self._on_layer_removed)
         viewer.dims.events.ndisplay.connect(self._on_ndisplay)
+        viewer.dims.events.current_step.connect(self._on_step)
         if axes.endswith("C") and not image.rgb:  # show the rows and columns rather than columns and channels
             last = viewer.dims.ndim - 1
             viewer.dims.order = (*range(last - 2), last, last - 2, last - 1)
@@ -129,6 +130,7 @@ class ImageCanvas:
             on_touched=self._on_touched,
         )
         self.viewer.add_layer(self.boxes.layer)
+        self._on_step()
         return self.boxes
 
     def _free_name(self, name: str) -> str:
@@ -305,20 +307,53 @@ class ImageCanvas:
         Raises
         ------
         AnnotationError
-            In a project of volumes: a rectangle on screen is no box there. In three dimensions napari draws none.
+            In three dimensions, where napari draws none, and across the planes that boxes of a volume reach through.
         """
-        if self.viewer.dims.ndisplay == 3:
-            raise AnnotationError("Boxes are drawn in two dimensions.", "Switch the 3-D view off, then draw.")
-        if self.spatial_ndim == 3:
-            raise AnnotationError(
-                "A rectangle drawn in one plane is not a box around an object of a volume.",
-                "Paint some planes of the object, or give the box from Python: image.add_box(class, start, stop).",
-            )
+        self._check_planes()
         boxes = self.boxes or self._make_boxes(())
         if boxes.layer not in self.viewer.layers:
             self.viewer.add_layer(boxes.layer)
         self.viewer.layers.selection.active = boxes.layer
         boxes.draw(int(np.clip(self.annotation.selected_label, accept.BACKGROUND + 1, len(self._colors))))
+
+    def end_box(self) -> None:
+        """Let the box that is being drawn in a volume, or boxes that are selected, end at the plane on screen.
+
+        Raises
+        ------
+        AnnotationError
+            If there is none, or no plane is on screen.
+        """
+        self._check_planes()
+        if self.boxes is None or not self.boxes.end_here(self.frame, self._plane):
+            raise AnnotationError(
+                "There is no box that could end here.", "Draw a rectangle round the object where it is widest, first."
+            )
+
+    @property
+    def drafts(self) -> tuple[int, ...]:
+        """How many ends are still to be said of each rectangle in a volume that is no box yet."""
+        return self.boxes.drafts if self.boxes is not None else ()
+
+    def _check_planes(self) -> None:
+        """Boxes are drawn in planes, and those of a volume in the planes that the first spatial axis steps through."""
+        if self.viewer.dims.ndisplay == 3:
+            raise AnnotationError("Boxes are drawn in two dimensions.", "Switch the 3-D view off, then draw.")
+        across = [axis in self._displayed() for axis in range(len(self.place.shape))]
+        if self.spatial_ndim == 3 and self.place.without_channel(across)[-3]:
+            raise AnnotationError(
+                "Boxes of a volume are drawn in its XY planes.",
+                "Roll the view until a slider steps through Z, then draw.",
+            )
+
+    @property
+    def _plane(self) -> int:
+        """Position along the first spatial axis."""
+        return self._position(self.viewer.dims.point)[-self.spatial_ndim]
+
+    def _on_step(self, event: object = None) -> None:
+        if self.boxes is not None:
+            self.boxes.follow(self._plane)
 
     def set_visible(self, visible: bool) -> None:
         """Show or hide the image with all its layers."""
@@ -369,6 +404,7 @@ class ImageCanvas:
         self._closed = True
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self.viewer.dims.events.ndisplay.disconnect(self._on_ndisplay)
+        self.viewer.dims.events.current_step.disconnect(self._on_step)
         for event in _FOLLOWED:
             getattr(self.image.events, event).disconnect(self._follow)
         self.bridge.close()

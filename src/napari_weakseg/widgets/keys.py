@@ -1,16 +1,19 @@
 """Keyboard shortcuts that live on the viewer and its layers only while the panel is open."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
+_Actions: TypeAlias = Mapping[str, Callable[[Any], Any]]
+
 #: Key → what it does, for the help text and the bindings alike.
 HELP = {
     "1…9": "paint with this class, or draw boxes of it",
     "R": "draw boxes, or paint again",
+    "E": "in a volume: the box ends at this plane",
     "M": "every object of this image (or slice) carries a mark, or not",
     "T": "train, pause, go on",
     "Shift-T": "stop",
@@ -34,7 +37,7 @@ class Shortcuts:
         Key → function of the viewer or layer; a generator function runs on until the key is released.
     """
 
-    def __init__(self, viewer: "ViewerModel", actions: Mapping[str, Callable[[Any], Any]]) -> None:
+    def __init__(self, viewer: "ViewerModel", actions: _Actions) -> None:
         self._viewer = viewer
         self._actions = dict(actions)
         self._bound: list[tuple[Any, str, Any]] = []
@@ -44,14 +47,22 @@ class Shortcuts:
         """Whether the keys are bound."""
         return bool(self._bound)
 
-    def bind(self, layers: Iterable["Layer"] = ()) -> None:
-        """Bind all keys to the viewer, and to the given layers, whose own keys would otherwise come first."""
+    def bind(self, layers: "Iterable[Layer]" = (), own: "Mapping[Layer, _Actions] | None" = None) -> None:
+        """Bind all keys to the viewer, and to the given layers, whose own keys would otherwise come first.
+
+        `own`: layer → keys of this layer alone.
+        """
         self.unbind()
         for target in (self._viewer, *layers):
-            for key, action in self._actions.items():
-                before = target.bind_key(key, None)
-                target.bind_key(key, action)
-                self._bound.append((target, key, before))
+            self._bind(target, self._actions)
+        for layer, actions in (own or {}).items():
+            self._bind(layer, actions)
+
+    def _bind(self, target: Any, actions: _Actions) -> None:
+        for key, action in actions.items():
+            before = target.bind_key(key, None)
+            target.bind_key(key, action)
+            self._bound.append((target, key, before))
 
     def unbind(self) -> None:
         """Give the keys back."""

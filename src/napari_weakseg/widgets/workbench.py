@@ -48,6 +48,8 @@ class Workbench(QObject):
     current_changed = Signal()  # another image, or none, is worked on
     marks_changed = Signal(str)  # an image's annotation changed; it is on disk
     stray_changed = Signal()  # something is, or is no longer, painted with a label that is no class
+    drafts_changed = Signal()  # in a volume a box was begun, finished or given up
+    drafts_left = Signal(str, int)  # an image is put away with boxes that were begun only
     layer_removed = Signal(str)  # name of a layer of ours that was taken out of the viewer
     unsaved = Signal(str)  # the disk refused; what it said
     busy_changed = Signal(str)  # what takes a while, "" when it is done
@@ -262,11 +264,13 @@ class Workbench(QObject):
     def _hand_on(self, canvas: ImageCanvas, shown: Region | None) -> bool:
         """Store what changed on one canvas, then say so; returns whether that went well."""
         changed: list[bool] = []
-        stray = canvas.bridge.stray
+        stray, drafts = canvas.bridge.stray, canvas.drafts
         well = self._guard(lambda: changed.append(canvas.bridge.flush(shown)))
         well &= self._guard(lambda: changed.append(self._hand_on_boxes(canvas)))
         if canvas.bridge.stray != stray:
             self.stray_changed.emit()
+        if canvas.drafts != drafts:
+            self.drafts_changed.emit()
         if any(changed):
             self.marks_changed.emit(canvas.name)
         return well
@@ -306,6 +310,8 @@ class Workbench(QObject):
     def _close_canvases(self, *, remove: bool) -> None:
         canvases, self.canvases, self.current = list(self.canvases.values()), {}, None
         for canvas in canvases:
+            if canvas.drafts:
+                self.drafts_left.emit(canvas.name, len(canvas.drafts))
             self._guard(lambda c=canvas: c.close(remove=remove))  # type: ignore[misc]
         if canvases:
             self.current_changed.emit()
