@@ -140,6 +140,67 @@ def test_boxes_of_a_class_that_is_not_there_wait_for_it():
     assert layer.changes() == ([Box(4, (5, 5), (21, 21))], [])
 
 
+STEPS = st.sampled_from(["draw", "draw", "delete", "move", "class", "ellipse", "end"])
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@settings(max_examples=20, deadline=None)
+@given(steps=st.lists(STEPS, max_size=8), spot=st.integers(2, 25), planes=st.lists(st.integers(0, 3), min_size=8))
+def test_every_change_is_taken_back_and_done_again(ndim, steps, spot, planes):
+    place = Placement((4, 40, 50)[-ndim:], None, {})
+    first = Box(3, (1, 1, 1)[-ndim:], (3, 5, 5)[-ndim:])
+    layer = BoxLayer("boxes", "cells", place, [first], spatial_ndim=ndim, colors=COLORS, on_touched=lambda: None)
+    seen = [seen_of(layer)]
+    for i, (step, plane) in enumerate(zip(steps, planes, strict=False)):
+        layer.follow(plane)
+        change(layer, step, spot + i, plane, ndim)
+        layer.changes()
+        layer.handed_on()
+        if seen_of(layer) != seen[-1]:
+            seen.append(seen_of(layer))
+    for turn, states in ((layer.undo, seen[-2::-1]), (layer.redo, seen[1:])):
+        for state in states:
+            assert turn()
+            layer.follow(0)
+            layer.changes()
+            layer.handed_on()
+            assert seen_of(layer) == state
+        assert not turn()
+
+
+def seen_of(layer):
+    return sorted(layer._known.elements(), key=repr), layer.drafts
+
+
+def change(layer, step, spot, plane, ndim):
+    shapes = layer.layer
+    corners = np.array([[plane, spot, 3], [plane, spot, 20], [plane, 38, 20], [plane, 38, 3]], float)[:, -ndim:]
+    shapes.mode = "select"
+    shapes.selected_data = {len(shapes.data) - 1} if len(shapes.data) else set()
+    if step in ("draw", "ellipse"):
+        shapes.add(corners, shape_type="rectangle" if step == "draw" else "ellipse")
+    elif step == "end" and ndim == 3:
+        layer.end_here((), plane)
+    elif step == "delete":
+        shapes.remove_selected()
+    elif step == "class":
+        layer.change_selected(5 - int(shapes.features["class"].iloc[-1]) if len(shapes.data) else 2)
+    elif step == "move" and len(shapes.data):
+        shapes.data = [*shapes.data[:-1], shapes.data[-1] + np.eye(ndim)[-1]]
+
+
+def test_after_something_new_nothing_is_done_again():
+    layer = box_layer("YX")
+    add(layer.layer, 5, 5, 20, 20)
+    layer.changes()
+    assert layer.undo()
+    layer.changes()
+    add(layer.layer, 8, 8, 30, 30)
+    layer.changes()
+    assert not layer.redo()
+    np.testing.assert_allclose(layer.layer.edge_width, 1.0)
+
+
 @pytest.fixture
 def ready(qtbot, viewer, panel):
     viewer.add_image(two_discs(), name="cells", scale=(0.5, 0.5))
@@ -184,6 +245,27 @@ def test_a_project_with_boxes_shows_them(qtbot, tmp_path, viewer, panel):
     assert [layer.name for layer in viewer.layers][-1] == "boxes"
     np.testing.assert_allclose(panel.controller.bench.current.boxes.layer.data[0][0], (19.5, 23.5))
     assert panel.class_table.value()[1].boxes == 1
+
+
+def test_what_was_deleted_comes_back_to_the_project(qtbot, viewer, ready):
+    ready.controller.set_docked(True)
+    ready.controller.marking.draw_boxes()
+    bench, editing = ready.controller.bench, ready.controller.boxes
+    layer = bench.current.boxes.layer
+    add(layer, 20, 24, 40, 46)
+    qtbot.waitUntil(lambda: len(bench.image.annotations.boxes) == 1)
+    qtbot.waitUntil(lambda: bool(layer.keymap))
+    assert {"Ctrl+Z", "Ctrl+Shift+Z"} <= {str(key) for key in layer.keymap}
+    assert "E" not in {str(key) for key in layer.keymap}  # draws ellipses, in the plane
+    layer.selected_data = {0}
+    layer.remove_selected()
+    editing.turn(back=True)
+    assert bench.image.annotations.boxes == (Box(2, (20, 24), (41, 47)),)
+    assert ready.class_table.value()[1].boxes == 1
+    editing.turn(back=False)
+    assert bench.image.annotations.boxes == ()
+    editing.turn(back=False)
+    assert viewer.status == "No change of boxes to do again."
 
 
 def test_a_layer_of_boxes_that_was_removed_comes_back_with_them(qtbot, viewer, ready):

@@ -153,6 +153,32 @@ def test_boxes_are_drawn_with_the_mouse_and_the_keys(qtbot, dock, make_session):
     assert len(bench.image.annotations.boxes) == 1
 
 
+def test_boxes_of_a_volume_are_drawn_in_a_plane_and_ended_at_two(qtbot, window, dock, make_session):
+    panel, hand = dock(make_session)
+    bench = panel.controller.bench
+    bench.choose(window.add_image(np.stack([two_discs()] * 9), name="volume", axis_labels=("z", "y", "x")))
+    panel.image_box.ndim_changed.emit(3)
+    window.dims.set_current_step(0, 4)
+    hand.press_key(Qt.Key.Key_R)
+    qtbot.waitUntil(lambda: "E" in {str(key) for key in bench.current.boxes.layer.keymap})
+    hand.stroke((12, 17), (30, 30), (48, 53))
+    qtbot.waitUntil(lambda: "draft" in panel.notices.value())
+    for plane in (2, 7):
+        assert not bench.image.annotations.boxes
+        window.dims.set_current_step(0, plane)
+        hand.press_key(Qt.Key.Key_E)
+    (box,) = bench.image.annotations.boxes
+    np.testing.assert_allclose(box.start + box.stop, (2, 12, 17, 8, 49, 54), atol=1)
+    layer = bench.current.boxes.layer
+    for plane in range(9):
+        window.dims.set_current_step(0, plane)
+        assert len(layer._view_indices) == (2 <= plane < 8)
+    hand.press_key(Qt.Key.Key_Z, CTRL)
+    assert bench.image.annotations.boxes == ()
+    hand.press_key(Qt.Key.Key_Z, CTRL | SHIFT)
+    assert bench.image.annotations.boxes == (box,)
+
+
 def test_closing_the_window_while_training_ends_the_thread_and_keeps_the_strokes(qtbot, window, dock, make_session):
     panel, hand = dock(make_session)
     path = panel.controller.bench.desk.project.path

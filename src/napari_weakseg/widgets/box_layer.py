@@ -1,6 +1,6 @@
 """The boxes of a project's image, kept equal to the shapes of a layer. No Qt."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from napari_weakseg.core.annotations import Box
 from napari_weakseg.widgets.box_outline import Outlines
-from napari_weakseg.widgets.box_shapes import CHOOSING, BoxShapes
+from napari_weakseg.widgets.box_shapes import CHOOSING, BoxShapes, ShapesCopy
 from napari_weakseg.widgets.overlay import Placement
 
 _CLICK_PX = 4.0  # of the screen; what is smaller was clicked, not drawn
+_UNDO = 50  # changes that can be taken back
 
 
 class BoxLayer(BoxShapes):
@@ -51,6 +52,9 @@ class BoxLayer(BoxShapes):
         self.counts, self.drafts = _by_class(self._known), ()
         shown = list(self._known.elements())
         super().__init__(name, image, place, shown, spatial_ndim=spatial_ndim, colors=colors, on_touched=on_touched)
+        self._past, self._future = deque[ShapesCopy](maxlen=_UNDO), deque[ShapesCopy](maxlen=_UNDO)
+        self._state: tuple[Counter[Box], tuple[int, ...]] | None = (self._known, ())
+        self._present = self._shapes()
 
     def changes(self) -> tuple[list[Box], list[Box]]:
         """Boxes that are new and boxes that are gone since `handed_on`; none while the mouse is at work."""
@@ -62,6 +66,7 @@ class BoxLayer(BoxShapes):
         self.drafts = tuple(missing[missing > 0].tolist())
         new, gone = list((self._now - self._known).elements()), list((self._known - self._now).elements())
         self._stale = bool(new or gone)
+        self._note()
         if new or self.drafts:
             self._paint()
         return new, gone
@@ -70,6 +75,34 @@ class BoxLayer(BoxShapes):
         """Take note that the last changes are in the project."""
         self._known, self._stale = self._now, False
         self.counts = _by_class(self._known)
+
+    # ---------------------------------------------------------------------- back and forth
+
+    def undo(self) -> bool:
+        """Take the last change of boxes and drafts back; returns whether there was one."""
+        return self._turn(self._past, self._future)
+
+    def redo(self) -> bool:
+        """Do what was taken back last again; returns whether there was anything."""
+        return self._turn(self._future, self._past)
+
+    def _turn(self, back: deque[ShapesCopy], forth: deque[ShapesCopy]) -> bool:
+        if self.drawing or not back:
+            return False
+        forth.append(self._present)
+        self._put(back.pop())
+        self._paint()
+        self._state, self._n_seen = None, len(self.layer.data)
+        self._touch()
+        return True
+
+    def _note(self) -> None:
+        """Remember the shapes as they are; and how they were, if that was anything else and not turned back to."""
+        state = self._now, self.drafts
+        if self._state not in (None, state):
+            self._past.append(self._present)
+            self._future.clear()
+        self._state, self._present = state, self._shapes()
 
     def _forget_clicks(self) -> None:
         """Remove a rectangle that a mere click has left."""

@@ -1,6 +1,7 @@
 """Boxes as shapes of a napari layer: one for each box, brought to the plane on screen in volumes. No Qt."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,15 @@ _REACH = ["planes before", "planes after"]  # features in volumes: how far the b
 _EDGE_SHARE, _EDGE_PX = 300, (1.0, 6.0)  # how much narrower than the image the line of a box is, and its bounds
 _DRAFT_ALPHA = "50"  # how opaque what is not a box yet is filled, hexadecimal
 CHOOSING = ("select", "direct")  # modes in which what is selected was selected on purpose
+
+
+@dataclass(frozen=True)
+class ShapesCopy:
+    """All shapes of a layer: vertices and kind of each, widths of the lines, table of features."""
+
+    data: list[tuple[NDArray[Any], str]]
+    edge_widths: list[float]
+    features: Any
 
 
 class BoxShapes:
@@ -87,6 +97,21 @@ class BoxShapes:
                 box = self._outlines.box(class_id, vertices, *reach.astype(int).tolist())
                 if box is not None:
                     yield box
+
+    def _shapes(self) -> "ShapesCopy":
+        """All shapes as they are now; a copy."""
+        layer = self.layer
+        data = [(np.array(vertices), kind) for vertices, kind in zip(layer.data, layer.shape_type, strict=True)]
+        return ShapesCopy(data, list(layer.edge_width), layer.features.copy())
+
+    def _put(self, shapes: "ShapesCopy") -> None:
+        """Replace all shapes without a word about it."""
+        events = self.layer.events
+        with events.data.blocker(self._on_data), events.features.blocker(self._touch):
+            self.layer.data = shapes.data
+            self.layer.edge_width = shapes.edge_widths
+            self.layer.features = shapes.features  # napari takes the last row for the next shape now
+            self._set_defaults()
 
     def _selected(self) -> list[int]:
         """Shapes that were selected on purpose: napari leaves what was just drawn selected."""
@@ -193,13 +218,11 @@ class BoxShapes:
         inside = np.clip(plane, own - reach[:, 0], own + reach[:, 1])
         steps = np.where(np.isnan(reach).any(1), plane, inside) - own
         if steps.any():
-            along = np.eye(self.layer.ndim)[depth]
-            moved = [vertices + step * along for vertices, step in zip(self.layer.data, steps, strict=True)]
-            chosen, events = set(self.layer.selected_data), self.layer.events
-            with events.data.blocker(self._on_data), events.features.blocker(self._touch):  # no box has changed
-                self.layer.data = moved
-                self._set_features(_REACH, reach + steps[:, None] * (1, -1))
-                self.layer.selected_data = chosen
+            chosen, now, along = set(self.layer.selected_data), self._shapes(), np.eye(self.layer.ndim)[depth]
+            moved = [(vertices + step * along, kind) for (vertices, kind), step in zip(now.data, steps, strict=True)]
+            now.features[_REACH] = reach + steps[:, None] * (1, -1)
+            self._put(replace(now, data=moved))
+            self.layer.selected_data = chosen
 
     def end_here(self, frame: tuple[int, ...], plane: int) -> bool:
         """Let the draft drawn last, or what is selected, end at a plane; returns whether there is any in this frame.

@@ -330,6 +330,13 @@ class ImageCanvas:
                 "There is no box that could end here.", "Draw a rectangle round the object where it is widest, first."
             )
 
+    def turn_boxes(self, *, back: bool) -> bool:
+        """Take the last change of the boxes back, or do it again; returns whether there was one."""
+        if self.boxes is None or not (self.boxes.undo() if back else self.boxes.redo()):
+            return False
+        self._on_step()
+        return True
+
     @property
     def drafts(self) -> tuple[int, ...]:
         """How many ends are still to be said of each rectangle in a volume that is no box yet."""

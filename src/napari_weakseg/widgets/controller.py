@@ -11,7 +11,7 @@ from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.engine.messages import Failed, Phase, Progress
 from napari_weakseg.widgets import messages
 from napari_weakseg.widgets.accepting import Accepting
-from napari_weakseg.widgets.box_drafts import BoxDrafts
+from napari_weakseg.widgets.box_editing import BoxEditing
 from napari_weakseg.widgets.completeness import Completeness
 from napari_weakseg.widgets.enablement import Action, Situation, enabled
 from napari_weakseg.widgets.engine_link import EngineLink
@@ -68,7 +68,7 @@ class Controller(QObject):
         self.link = EngineLink(make_session, self.bench.canvases_get, self)
         self.marking = Marking(self.bench, panel.class_table, guard, self)
         self.completeness = Completeness(self.bench, panel.notices, self)
-        self.drafts = BoxDrafts(self.bench, panel.notices, self)
+        self.boxes = BoxEditing(self.bench, panel.notices, self)
         self.accepting = Accepting(viewer, panel.accept_box, lambda: self.bench.current, self)
         self.projects = Projects(self.bench, panel, self)
         self.guidance = Guidance(self.bench, self.link, panel.next_box, panel.claims_box, self)
@@ -177,7 +177,7 @@ class Controller(QObject):
         """Bind the keys while the panel is open, and only then."""
         if docked and not self._closed:
             canvas = self.bench.current
-            self.keys.bind([canvas.image, *canvas.own_layers] if canvas is not None else [], self.drafts.keys())
+            self.keys.bind([canvas.image, *canvas.own_layers] if canvas is not None else [], self.boxes.keys())
         else:
             self.keys.unbind()
 
@@ -192,6 +192,7 @@ class Controller(QObject):
         for emitter, slot in self._viewer_events():
             emitter.disconnect(slot)
         self.marking.close()
+        self.boxes.close()
         self.accepting.close()
         self.finding.close()
         self.keys.unbind()

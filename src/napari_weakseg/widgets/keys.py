@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-_Actions: TypeAlias = Mapping[str, Callable[[Any], Any]]
+Actions: TypeAlias = Mapping[Any, Callable[[Any], Any]]  # key, as napari's bind_key takes it → what it does
 
 #: Key → what it does, for the help text and the bindings alike.
 HELP = {
@@ -37,17 +37,17 @@ class Shortcuts:
         Key → function of the viewer or layer; a generator function runs on until the key is released.
     """
 
-    def __init__(self, viewer: "ViewerModel", actions: _Actions) -> None:
+    def __init__(self, viewer: "ViewerModel", actions: Actions) -> None:
         self._viewer = viewer
         self._actions = dict(actions)
-        self._bound: list[tuple[Any, str, Any]] = []
+        self._bound: list[tuple[Any, Any, Any]] = []
 
     @property
     def active(self) -> bool:
         """Whether the keys are bound."""
         return bool(self._bound)
 
-    def bind(self, layers: "Iterable[Layer]" = (), own: "Mapping[Layer, _Actions] | None" = None) -> None:
+    def bind(self, layers: "Iterable[Layer]" = (), own: "Mapping[Layer, Actions] | None" = None) -> None:
         """Bind all keys to the viewer, and to the given layers, whose own keys would otherwise come first.
 
         `own`: layer → keys of this layer alone.
@@ -58,7 +58,7 @@ class Shortcuts:
         for layer, actions in (own or {}).items():
             self._bind(layer, actions)
 
-    def _bind(self, target: Any, actions: _Actions) -> None:
+    def _bind(self, target: Any, actions: Actions) -> None:
         for key, action in actions.items():
             before = target.bind_key(key, None)
             target.bind_key(key, action)

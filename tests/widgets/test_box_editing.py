@@ -201,7 +201,7 @@ def test_the_panel_tells_how_a_box_is_finished(qtbot, viewer, volume, desk):
     notices.press("draft", 0)
     assert "other end" in notices.value()["draft"]
     viewer.dims.set_current_step(0, 6)
-    volume.controller.drafts.end_here()
+    volume.controller.boxes.end_here()
     assert "draft" not in notices.value()
     box = Box(2, (1, 12, 17), (7, 49, 54))
     assert bench.image.annotations.boxes == (box,)
@@ -255,5 +255,5 @@ def test_boxes_are_neither_drawn_nor_ended_where_no_plane_is_on_screen(qtbot, mo
     setattr(viewer.dims, *turn)
     volume.class_table.boxes_button.click()
     assert not volume.class_table.boxes_button.isChecked()
-    volume.controller.drafts.end_here()
+    volume.controller.boxes.end_here()
     assert len(warned) == 2
