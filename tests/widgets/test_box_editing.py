@@ -104,6 +104,14 @@ def test_what_is_drawn_is_stored_and_shown_again(axes, data):
         assert (shown(again, axes, plane) == [(4.5, 20.5)]) == inside
 
 
+def test_boxes_that_are_hidden_catch_up_when_they_are_shown():
+    layer = box_layer("ZYX", [Box(2, (1, 5, 5), (4, 9, 9))])
+    layer.layer.visible = False
+    assert shown(layer, "ZYX", 3) == []
+    layer.layer.visible = True
+    assert [corners[0, 0] for corners in layer.layer.data] == [3]
+
+
 def test_of_a_box_that_is_selected_the_nearer_end_moves():
     box = Box(2, (1, 5, 5), (4, 9, 9))
     layer = box_layer("ZYX", [box])

@@ -81,8 +81,10 @@ class BoxShapes:
             metadata={KEY: {"role": "boxes", "image": image}},
             **place.settings,
         )
+        self._plane = 0
         self.pick_class(BACKGROUND + 1)
         self.layer.events.data.connect(self._on_data)
+        self.layer.events.visible.connect(self._on_visible)
         self.layer.events.features.connect(self._touch)  # napari pastes without a word about the data
 
     @property
@@ -98,13 +100,13 @@ class BoxShapes:
                 if box is not None:
                     yield box
 
-    def _shapes(self) -> "ShapesCopy":
+    def _shapes(self) -> ShapesCopy:
         """All shapes as they are now; a copy."""
         layer = self.layer
         data = [(np.array(vertices), kind) for vertices, kind in zip(layer.data, layer.shape_type, strict=True)]
         return ShapesCopy(data, list(layer.edge_width), layer.features.copy())
 
-    def _put(self, shapes: "ShapesCopy") -> None:
+    def _put(self, shapes: ShapesCopy) -> None:
         """Replace all shapes without a word about it."""
         events = self.layer.events
         with events.data.blocker(self._on_data), events.features.blocker(self._touch):
@@ -175,6 +177,7 @@ class BoxShapes:
         """Let go of the layer."""
         self.layer.events.data.disconnect(self._on_data)
         self.layer.events.features.disconnect(self._touch)
+        self.layer.events.visible.disconnect(self._on_visible)
 
     def _paint(self) -> None:
         colors = [self._color(int(class_id)) for class_id in self.layer.features[_CLASS]]
@@ -210,9 +213,9 @@ class BoxShapes:
     # ------------------------------------------------------------------------ volumes
 
     def follow(self, plane: int) -> None:
-        """Bring the boxes that reach through a plane into it, and the drafts along."""
-        depth, reach = self._outlines.depth, self._reach()
-        if depth is None or self.drawing or not len(reach):
+        """Bring the boxes that reach through a plane into it, and the drafts along; as soon as they can be seen."""
+        self._plane, depth, reach = plane, self._outlines.depth, self._reach()
+        if depth is None or self.drawing or not len(reach) or not self.layer.visible:
             return
         own = np.round([vertices[0, depth] for vertices in self.layer.data])
         inside = np.clip(plane, own - reach[:, 0], own + reach[:, 1])
@@ -223,6 +226,9 @@ class BoxShapes:
             now.features[_REACH] = reach + steps[:, None] * (1, -1)
             self._put(replace(now, data=moved))
             self.layer.selected_data = chosen
+
+    def _on_visible(self, event: object = None) -> None:
+        self.follow(self._plane)
 
     def end_here(self, frame: tuple[int, ...], plane: int) -> bool:
         """Let the draft drawn last, or what is selected, end at a plane; returns whether there is any in this frame.
