@@ -257,7 +257,8 @@ def answer(source: ImageSet, ways: Sequence[Way], key: dict[str, Any], judges: S
     tables, told = [], {}
     for way in ways:
         with tempfile.TemporaryDirectory() as folder, _marked(Path(folder), source, way, key["seed"]) as project:
-            trainer = Trainer(project, way.config, device=key["device"], seed=key["seed"])
+            config = way.config.model_copy(update={"orientation": source.orientation})
+            trainer = Trainer(project, config, device=key["device"], seed=key["seed"])
             try:
                 for _ in train(trainer, [key["seconds"] * way.share], device=key["device"]):
                     pass

@@ -47,7 +47,10 @@ def _where(lines: Sequence[Line]) -> str:
 def _question(lines: Sequence[Line], question: papers.Question, set_name: str) -> str:
     own = [line for line in lines if line["set"] == set_name]
     weights = any("right_weight" in line for line in own)
-    rows = [f"### {papers.SETS_ASKED[set_name].title} (`{set_name}`)\n"]
+    image_set = papers.SETS_ASKED[set_name]
+    rows = [f"### {image_set.title} (`{set_name}`)\n"]
+    if image_set.orientation == "fixed":
+        rows.append('All ways are told that the sample has an up and a down (`orientation="fixed"`).\n')
     rows.append("| | Dice | IoU |" + (" weight of right masks | of wrong ones |" if weights else ""))
     rows.append("| --- | ---: | ---: |" + (" ---: | ---: |" if weights else ""))
     for way in question.ways:

@@ -83,6 +83,8 @@ class ImageSet:
         no longer than the run.
     crop_px : int or None
         Of each test image only two corners of this side are judged.
+    orientation : {"any", "fixed"}
+        As in `TrainConfig`, where a benchmark says that it sets it.
     """
 
     name: str
@@ -90,6 +92,7 @@ class ImageSet:
     marks: Literal["blobs", "strokes", "scribbles"] = "blobs"
     judges: int = 60
     crop_px: int | None = None
+    orientation: Literal["any", "fixed"] = "any"
 
     @property
     def folder(self) -> Path:
