@@ -97,7 +97,8 @@ def _measured(key: Mapping[str, Any]) -> dict[str, Any]:
         tempfile.TemporaryDirectory() as folder,
         _project(Path(folder), image_set, way, key["seed"], key["images"]) as project,
     ):
-        trainer = Trainer(project, TrainConfig(orientation=image_set.orientation), device=key["device"], seed=key["seed"])
+        config = TrainConfig(orientation=image_set.orientation)
+        trainer = Trainer(project, config, device=key["device"], seed=key["seed"])
         for _ in train(trainer, [key["seconds"]], device=key["device"]):
             pass
         rows = [

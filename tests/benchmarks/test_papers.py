@@ -19,6 +19,7 @@ class Toy:
     """Squares of two kinds on noise, as an image set has them; in a volume they go through all of its planes."""
 
     classes = ("background", "bright", "dark")
+    orientation = "any"
 
     def __init__(self, folder: Path, shape: tuple[int, ...] = (64, 64)) -> None:
         self.pictures: dict[str, Picture] = {}
