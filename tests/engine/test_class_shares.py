@@ -50,6 +50,11 @@ def given_of(labels: NDArray[np.uint8], *, exact: int = 0, claim: NDArray[np.uin
     )
 
 
+def sure_of(labels: NDArray[np.uint8]) -> torch.Tensor:
+    """Logits of a network that has learned its marks, (N, K, Y, X)."""
+    return 50.0 * (torch.from_numpy(labels).unsqueeze(1) == torch.arange(1, K + 1).view(1, K, 1, 1))
+
+
 def test_shares_are_found_from_the_answers_alone() -> None:
     _, even = values_of(TRUE, 20_000)
     np.testing.assert_allclose(estimated_shares(even, np.full(K, 1 / K)), TRUE, atol=0.06)
@@ -71,15 +76,43 @@ def test_each_term_teaches_by_its_weight() -> None:
     labels[0, 0] = [1, 1, 2, 3]  # of the exact patch
     labels[1, 0, :2] = 2
     config = TrainConfig(claim_weight=0.5)
-    torch.testing.assert_close(taught_shares(config, given_of(labels, exact=1)), torch.tensor([0.25, 0.625, 0.125]))
+    only = taught_shares(config, given_of(labels, exact=1), sure_of(labels))
+    torch.testing.assert_close(only, torch.tensor([0.25, 0.625, 0.125]))
     claim = np.zeros((2, 4, 4), np.uint8)
     claim[1, 2:] = 3
-    taught = taught_shares(config, given_of(labels, exact=1, claim=claim))
+    said = sure_of(np.maximum(labels, claim))
+    taught = taught_shares(config, given_of(labels, exact=1, claim=claim), said)
     torch.testing.assert_close(taught, torch.tensor([0.25, 0.625, 0.625]) / 1.5)
     doubted = given_of(labels, exact=1, claim=claim)
     doubted = replace(doubted, fields={**doubted.fields, "claim_weight": torch.zeros(2, 4, 4, dtype=torch.uint8)})
-    torch.testing.assert_close(taught_shares(config, doubted), torch.tensor([0.25, 0.625, 0.125]))
-    assert not taught_shares(config, given_of(np.zeros((1, 4, 4), np.uint8))).any()
+    torch.testing.assert_close(taught_shares(config, doubted, said), torch.tensor([0.25, 0.625, 0.125]))
+    nothing = np.zeros((1, 4, 4), np.uint8)
+    assert not taught_shares(config, given_of(nothing), sure_of(nothing)).any()
+
+
+def test_exact_patches_alone_have_all_the_say() -> None:
+    labels = np.array([[[1, 1, 1, 2]], [[0, 0, 0, 0]]], np.uint8)
+    taught = taught_shares(TrainConfig(), given_of(labels, exact=1), sure_of(labels))
+    torch.testing.assert_close(taught, torch.tensor([0.75, 0.25, 0.0]))
+
+
+def test_a_network_that_knows_nothing_is_not_corrected(make_project: MakeProject, ready: MakeTrainer) -> None:
+    """Rarely marked, equally likely everywhere: counted marks would make the rare class win."""
+    project = make_project("a", "b", "c")
+    labels = np.zeros((64, 64), np.uint8)
+    labels[:2, :30], labels[10, :2], labels[12, :2] = 1, 2, 3
+    project.add_image(np.random.default_rng(0).normal(size=(64, 64)), name="x", axes="YX").paint(labels)
+    block = ready(project)._store.blocks[0]
+    shares, rng = ClassShares(K, strength=1.0), np.random.default_rng(0)
+
+    def says(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        weighed = shares.weights / shares.weights.sum()
+        return np.broadcast_to(weighed[:, None, None], (K, *pixels.shape[1:])).astype(np.float32)
+
+    for step in range(1, 201):
+        shares.learn(TrainConfig(), given_of(labels[None]), torch.zeros(1, K, 64, 64))
+        shares.look(step, [block], says, rng)
+    np.testing.assert_allclose(shares.weights, 1, atol=0.01)
 
 
 def test_a_class_that_was_marked_too_often_is_seen_less(make_project: MakeProject, ready: MakeTrainer) -> None:
@@ -103,7 +136,7 @@ def test_a_class_that_was_marked_too_often_is_seen_less(make_project: MakeProjec
 
     rng = np.random.default_rng(0)
     for step in range(1, 301):
-        shares.learn(TrainConfig(), given_of(marks))
+        shares.learn(TrainConfig(), given_of(marks), sure_of(marks))
         assert shares.look(step, [block], says, rng) == (step % 25 == 0)
     found = taught * shares.weights
     np.testing.assert_allclose(found / found.sum(), TRUE, atol=0.06)

@@ -107,6 +107,20 @@ def test_more_blocks_share_the_pixels_that_are_learned_from(
     assert together <= known + 9  # rounded up for each block and class
 
 
+def test_an_image_with_a_box_alone_teaches_nothing(painted: Project, textures: tuple[Any, Any, Any]) -> None:
+    """Its object is claimed, so that patches are placed there, but no pixel of it is certain."""
+    painted.add_image(textures[0], name="boxed", axes="YX").add_box(2, (10, 10), (30, 30))
+    *others, boxed = blocks_of(painted)
+    boxed.claim[12:28, 12:28], boxed.claim_weight[12:28, 12:28] = 2, 100
+    boxed.refresh()
+    assert boxed.marked_at
+    trees = forest()
+    trees.fit([boxed], np.random.default_rng(0))
+    assert not trees.ready
+    trees.fit([boxed, *others], np.random.default_rng(0))
+    assert trees.ready
+
+
 def test_learns_again_when_many_more_blocks_have_been_read_and_when_all_have(
     painted: Project, textures: tuple[Any, Any, Any]
 ) -> None:

@@ -70,7 +70,10 @@ def test_what_was_found_is_saved_and_thrown_away_when_other_images_are_marked(ma
     unseen, again = looked(blocks), looked([])
     again.restore(unseen.save())
     assert again.share == unseen.share > 0
-    again.look([block for block in blocks if block.place.image != "i0"], new_forest)
+    others = [block for block in blocks if block.place.image != "i0"]
+    again.look(others, new_forest)
+    assert again.share == unseen.share  # until all of those that are marked now have had their turn
+    again.look(others[:1], new_forest)
     assert again.share == 0
 
 
@@ -83,6 +86,31 @@ def test_the_forest_stays_long_after_it_would_have_faded(make_project: MakeProje
         early.judge(step, lambda pixels: np.full((2, *pixels.shape[1:]), 0.5, np.float32))
     assert early.share(1000) > 0.7
     assert early.counts(1000)
+
+
+def test_a_forest_that_was_kept_is_kept_when_another_image_is_marked(make_project: MakeProject) -> None:
+    store = store_of(make_project, 4, alike=True)
+    early = EarlyForest(store, np.random.default_rng(0), seed=0, wanted=True)
+    fourth = store.blocks.pop()
+
+    def go_on(first: int, last: int) -> None:
+        for step in range(first, last):
+            early.judge(step, lambda pixels: np.full((2, *pixels.shape[1:]), 0.5, np.float32))
+
+    early.begin(2, 1, 2)
+    early.learn(0)
+    go_on(1, 200)
+    kept = early.share(1000)
+    store.blocks.append(fourth)
+    go_on(1000, 1020)
+    assert early.share(1020) == kept > 0.5
+    go_on(1020, 1050)
+    assert early.share(1050) > 0.5
+    early.begin(2, 1, 2)  # as with another class
+    assert early.share(2000) < 0.01
+    go_on(2000, 2050)
+    assert early.share(2050) > 0.5
+    assert early.ready is not None
 
 
 @pytest.mark.parametrize("alike", [True, False])

@@ -2,7 +2,10 @@
 
 Strokes tell no areas: a person marks as much of a rare class as of a common one, and a network that learned from that
 sees the rare one too often. Its answers are therefore multiplied by the share that a class has in the images and
-divided by the share it has in what was learned from. The former is not known; it is found from the answers themselves.
+divided by the share it has in the answers about what was learned from. For a network that has learned, the latter is
+the share of the class in the marks; one that knows little yet sees a class more often or more seldom than that, and to
+divide by the share in the marks would paint the image with a rare class. The share in the images is not known; it is
+found from the answers themselves.
 """
 
 from collections import deque
@@ -27,7 +30,7 @@ _WINDOWS = 4  # of a look
 _WINDOW_PX = {2: 256, 3: 48}  # their side, by the number of spatial axes
 _PIXELS = 1000  # of a window
 _DECAY = 0.98
-_RAMP = 100  # steps until the correction counts fully: a network that knows nothing finds any share
+_RAMP = 100  # batches until the correction counts fully: a network that knows nothing finds any share
 _ROUNDS = 5  # with many more, classes that are seldom sure vanish
 _MOST = 50.0  # times that a class is made more or less likely
 _LEAST = 1e-4
@@ -47,15 +50,17 @@ class ClassShares:
 
     def __init__(self, classes: int, *, strength: float) -> None:
         self._strength = strength
-        self._taught = torch.zeros(classes)
+        self._taught = torch.zeros(classes)  # shares in the answers about what is learned from
+        self._batches = 0
         self._looks: deque[NDArray[np.float32]] = deque(maxlen=_LOOKS)
         self._left = False  # as they are: whether answers are
         self.weights = np.ones(classes, np.float32)
 
-    def learn(self, config: TrainConfig, given: Given) -> None:
-        """Count what a batch teaches; nothing waits for the device."""
+    def learn(self, config: TrainConfig, given: Given, logits: Tensor) -> None:
+        """Look at the answers about what a batch teaches; nothing waits for the device."""
         if self._strength:
-            taught = taught_shares(config, given)
+            self._batches += 1
+            taught = taught_shares(config, given, logits)
             self._taught = _DECAY * self._taught.to(taught.device) + (1 - _DECAY) * taught
 
     def look(
@@ -90,7 +95,7 @@ class ClassShares:
             self._looks.append(self._look_around(blocks, says, rng))
             found = estimated_shares(np.concatenate(self._looks, 1), taught)
         ratio = np.clip(found / taught, 1 / _MOST, _MOST)
-        strength = self._strength * min(1.0, step / _RAMP)
+        strength = self._strength * min(1.0, self._batches / _RAMP)
         both = (taught > _LEAST) & (found > 0)
         self.weights = np.where(both, ratio**strength, 1).astype(np.float32)
         return True
@@ -128,32 +133,51 @@ class ClassShares:
     def save(self) -> dict[str, Tensor]:
         """Give the shares and the last looks."""
         looks = {f"shares.look.{i}": torch.from_numpy(look) for i, look in enumerate(self._looks)}
-        return {"shares.taught": self._taught, "shares.weights": torch.from_numpy(self.weights), **looks}
+        return {
+            "shares.taught": self._taught,
+            "shares.batches": torch.tensor(self._batches),
+            "shares.weights": torch.from_numpy(self.weights),
+            **looks,
+        }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `save` gave, where it is there."""
         if "shares.taught" in tensors:
             self._taught, self.weights = tensors["shares.taught"], tensors["shares.weights"].cpu().numpy()
+            self._batches = int(tensors.get("shares.batches", torch.tensor(_RAMP)))
             looks = sorted(name for name in tensors if name.startswith("shares.look."))
             self._looks.clear()
             self._looks.extend(tensors[name].cpu().numpy() for name in looks)
 
 
-def taught_shares(config: TrainConfig, given: Given) -> Tensor:
-    """Shares of the classes in what a batch teaches, each term by its weight: float32 (K,), sums to 1 or is all 0."""
-    n, classes = given.allowed.shape[:2]
-    certain = certain_classes(given.allowed).float().flatten(2)
-    parts = [certain[a:b].sum((0, 2)) for a, b in ((0, given.exact), (given.exact, n)) if b > a]
-    total = torch.stack([_divided(part, part.sum()) for part in parts]).sum(0)
+def taught_shares(config: TrainConfig, given: Given, logits: Tensor) -> Tensor:
+    """Shares of the classes in the answers about what a batch teaches, each term by its weight: float32 (K,).
+
+    Sums to 1, or is all 0 where nothing is taught.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    given : Given
+    logits : float Tensor, (N, K, *S)
+    """
+    said = logits.detach().float().softmax(1).flatten(2)
+    certain = certain_classes(given.allowed).any(1).float().flatten(1)
+    parts = [(certain[s], said[s]) for s in (slice(0, given.exact), slice(given.exact, len(said)))]
+    total = sum((_mean_answer(weight, answers) for weight, answers in parts), said.new_zeros(said.shape[1]))
     total = _divided(total, total.sum())
     claims = [("claim", config.claim_weight, given.fields["claim_weight"].float() / 255)]
     if given.trust is not None:
         claims.append(("rough", config.rough_weight, given.trust))
     for name, weight, trust in claims:
-        claim = given.fields[name].flatten()
-        trusted = total.new_zeros(classes + 1).index_add_(0, claim.int(), trust.flatten())[1:]
-        total = total + weight * _divided(trusted, (claim > 0).sum())
+        claimed = (given.fields[name] > 0).flatten(1)
+        total = total + weight * _divided((said * (trust.flatten(1) * claimed).unsqueeze(1)).sum((0, 2)), claimed.sum())
     return _divided(total, total.sum())
+
+
+def _mean_answer(weight: Tensor, said: Tensor) -> Tensor:
+    """Mean of answers (N, K, P) over pixels with a weight (N, P); (K,), all 0 without any."""
+    return _divided((said * weight.unsqueeze(1)).sum((0, 2)), weight.sum())
 
 
 def _divided(values: Tensor, by: Tensor) -> Tensor:

@@ -103,11 +103,14 @@ class EarlyForest:
         Where areas are told, exact images only speak against it: there the network learns more about borders than the
         held-out part of one exact image can judge, and the forest was kept where it did harm.
         """
-        forest = self.ready
-        if not step or step % _UNSEEN_EVERY or not self.counts(step) or forest is None:
+        if not self._wanted or self._forest is None or not step or step % _UNSEEN_EVERY:
             return
+        silent = not self.counts(step)
         self._unseen.look(self._store.blocks, self._make)
-        if step % _JUDGED_EVERY:
+        if silent:  # it may have been asked again, because other images are marked or there is another class
+            self.learn(step)
+        forest = self.ready
+        if step % _JUDGED_EVERY or not self.counts(step) or forest is None:
             return
         judges = [block for block in self._store.blocks if block.held_out.any()]
         against = any(block.exact for block in judges) and any(block.areas_told for block in self._store.blocks)

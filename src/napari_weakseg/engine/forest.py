@@ -80,7 +80,7 @@ class PixelForest:
         Nothing happens with fewer than two classes, or where much is known to be none of some class but nothing to be
         background: the forest would take all of it for one of the classes that it has seen.
         """
-        usable = [block for block in blocks if block.marked_at]
+        usable = [block for block in blocks if block.marked_at and _teaches(block)]
         picked = _within([usable[i] for i in rng.permutation(len(usable))], _MAX_FILTERED)
         known = [by_class(np.where(block.held_out, 0, block.knowledge.certain)) for block in picked]
         total = sum(len(at) for each in known for at in each.values())
@@ -198,6 +198,11 @@ class PixelForest:
         image = torch.from_numpy(np.ascontiguousarray(pixels))[None]
         responses = torch.cat([image, self._bank(image)], 1)[0].flatten(1).T.contiguous().numpy()
         return np.asarray(responses)
+
+
+def _teaches(block: Block) -> bool:
+    """Tell whether the class of some pixel is certain that is not held out: boxes claim only."""
+    return bool(((block.knowledge.certain > 0) & ~block.held_out).any())
 
 
 def _lacks_background(blocks: Sequence[Block], targets: NDArray[np.uint8]) -> bool:

@@ -30,7 +30,7 @@ from napari_weakseg.engine.teacher import (
 )
 from napari_weakseg.engine.trust_learning import TrustLearner
 from napari_weakseg.engine.variety import Variety
-from napari_weakseg.engine.voice import LATELY, Voice
+from napari_weakseg.engine.voice import Voice
 
 __all__ = ["Learner", "heads_of"]
 
@@ -168,7 +168,7 @@ class Learner:
         teacher = self._pseudo_label(image, given.allowed, step) if config.consistency_weight else None
         mix = self._mix(image, variety) if config.second != "off" and config.second_weight else None
         terms = objective(config, out, given, teacher=teacher, mix=mix)
-        self.shares.learn(config, given)
+        self.shares.learn(config, given, out.logits)
         self._trust.learn(step, out, given, sum(block.exact for block in blocks))
         self.terms = {name: value.detach() for name, value in terms.items()}
         return torch.stack(list(terms.values())).sum()
@@ -211,7 +211,7 @@ class Learner:
 
     def _pseudo_label(self, image: Tensor, allowed: Tensor, step: int) -> PseudoLabel:
         """Ask the averaged network about the patches; its answer is restricted to what is possible."""
-        network = self.voice.network(step, slack=LATELY)
+        network = self.voice.network(step, roughly=True)
         with torch.no_grad():
             said = network(image).logits.float().softmax(1)
         self._sure.update(said)
@@ -227,7 +227,7 @@ class Learner:
 
     def look_around(self, step: int, blocks: Sequence[Block], rng: np.random.Generator) -> None:
         """Find out now and then how common the classes are, and answer accordingly."""
-        if self.shares.look(step, blocks, lambda pixels: self.voice.says(pixels, step, slack=LATELY)[0], rng):
+        if self.shares.look(step, blocks, lambda pixels: self.voice.says(pixels, step, roughly=True)[0], rng):
             self.voice.class_weights = self.shares.weights
 
     # -- memory and disk -------------------------------------------------------------------------------------
@@ -254,10 +254,11 @@ class Learner:
             **self.shares.save(),
             "random": self._random.get_state(),
             "sure": self._sure.means,
+            "settled_at": torch.tensor(self.voice.settled_at),
         }
 
-    def restore(self, tensors: Mapping[str, Tensor], *, step: int, updates: int, same_heads: bool) -> None:
-        """Take back what `save` gave after so many steps and updates of the teacher; other heads stay as they are."""
+    def restore(self, tensors: Mapping[str, Tensor], *, updates: int, same_heads: bool) -> None:
+        """Take back what `save` gave after so many updates of the teacher; other heads stay as they are."""
         for prefix, network in (("student.", self.student), ("teacher.", self.teacher.network)):
             weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             network.load_state_dict(weights, strict=same_heads)
@@ -271,7 +272,8 @@ class Learner:
         self.voice.seen.clear()
         self.voice.seen.extend(tensors[f"seen.{i}"].to(self._device) for i in range(seen))
         self._speak()
-        self.voice.settled_at = step
+        if "settled_at" in tensors:
+            self.voice.settled_at = int(tensors["settled_at"])
 
 
 def heads_of(config: TrainConfig) -> set[Head]:

@@ -38,7 +38,6 @@ from napari_weakseg.engine.sizes import Sizes
 from napari_weakseg.engine.store import BlockStore
 from napari_weakseg.engine.suggesting import candidates
 from napari_weakseg.engine.trust_learning import TrustLearner
-from napari_weakseg.engine.voice import LATELY
 
 __all__ = ["Trainer"]
 
@@ -235,8 +234,8 @@ class Trainer:
     # -- predicting ------------------------------------------------------------------------------------------
 
     def _says_lately(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Probabilities and interfaces, good enough for growth and cheap: with statistics a few steps old."""
-        return self.learner.voice.says(pixels, self.steps, slack=LATELY)
+        """Probabilities and interfaces, good enough for growth and cheap."""
+        return self.learner.voice.says(pixels, self.steps, roughly=True)
 
     def _says_evenly(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         return self.learner.shares.even(self._says_lately(pixels)[0])
@@ -473,7 +472,6 @@ class Trainer:
             self._sampler = self._fitting_sampler()
         learner.restore(
             tensors,
-            step=int(state["steps"]),
             updates=int(state["updates"]),
             same_heads=set(state["heads"]) == heads_of(self._config),  # else what both have is kept
         )

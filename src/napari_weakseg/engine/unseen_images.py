@@ -34,6 +34,7 @@ class UnseenImages:
         self._seed = seed
         self._images: list[str] = []
         self._found: list[dict[int, float]] = []  # share of right pixels by class, of each image that had its turn
+        self._before = 0.0  # the share until all have had it
 
     def look(self, blocks: Sequence[Block], make: Callable[[], PixelForest]) -> None:
         """Leave the next image out, learn from the others, and see; start again where other images are marked.
@@ -43,7 +44,7 @@ class UnseenImages:
         marked = [block for block in blocks if block.marked_at]
         images = sorted({block.place.image for block in marked})
         if images != self._images:
-            self._images, self._found = images, []
+            self._before, self._images, self._found = self.share, images, []
         if not _FEWEST <= len(images) <= _MOST or self._complete:
             return
         turn = len(self._found)
@@ -63,9 +64,11 @@ class UnseenImages:
 
     @property
     def share(self) -> float:
-        """Share of the prediction that the forest should keep at least; 0 until every image had its turn."""
+        """Share of the prediction that the forest should keep at least; until every image had its turn, as before."""
+        if not self._complete:
+            return self._before if _FEWEST <= len(self._images) <= _MOST else 0.0
         classes = {class_id for found in self._found for class_id in found}
-        if not self._complete or len(classes) < 2:
+        if len(classes) < 2:
             return 0.0
         right = np.mean([np.mean([found[c] for found in self._found if c in found]) for c in classes])
         low, high = _RIGHT
@@ -77,9 +80,10 @@ class UnseenImages:
 
     def save(self) -> dict[str, Any]:
         """Give what was found, as JSON."""
-        return {"images": self._images, "found": [[[c, share] for c, share in each.items()] for each in self._found]}
+        found = [[[c, share] for c, share in each.items()] for each in self._found]
+        return {"images": self._images, "found": found, "before": self._before}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take back what `save` gave."""
-        self._images = list(saved["images"])
+        self._images, self._before = list(saved["images"]), saved.get("before", 0.0)
         self._found = [{int(c): float(share) for c, share in each} for each in saved["found"]]

@@ -15,23 +15,24 @@ from napari_weakseg.engine.downsampling import Factors, shrunk, stretched
 from napari_weakseg.engine.networks import Outputs, UNet, padded_size
 from napari_weakseg.engine.teacher import settle_statistics
 
-__all__ = ["LATELY", "Says", "Voice"]
+__all__ = ["Says", "Voice"]
 
 Says: TypeAlias = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """(C, *S) → probabilities (K, *S) and interface probability (*S)."""
 
-LATELY = 20
-"""Steps for which normalisation statistics are good enough for growth and pseudo-labels."""
-
 _BATCHES = 4  # that the statistics are taken from
+_GROWN_UP = (
+    40  # steps from which the student's statistics are nearly the teacher's: before, probabilities differ by 0.1
+)
 _NEVER = -1_000_000
 
 
 class Voice:
     """Speaks for a network after it has got normalisation statistics of its own.
 
-    The student's running statistics lag behind its weights and belong to other weights than the teacher's, which ruins
-    the first predictions; a pass over the last batches, without changed grey values, gives the teacher's.
+    The student's running statistics, which the teacher takes over at each step, lag behind its weights and belong to
+    other weights than the teacher's, which ruins the first predictions; a pass over the last batches, without changed
+    grey values, gives the teacher's.
 
     Attributes
     ----------
@@ -55,10 +56,11 @@ class Voice:
         """Speak for another network from now on, which sees images so much smaller."""
         self._network, self._device, self._factors, self.settled_at = network, device, factors, _NEVER
 
-    def network(self, step: int, *, slack: int = 0) -> UNet:
-        """Give the network with statistics that are at most `slack` steps old."""
+    def network(self, step: int, *, roughly: bool = False) -> UNet:
+        """Give the network with its own statistics; `roughly`: with the student's as soon as these are near enough."""
         assert self._network is not None
-        if not 0 <= step - self.settled_at <= slack and len(self.seen) > 1:
+        near_enough = step == self.settled_at or (roughly and step >= _GROWN_UP)
+        if not near_enough and len(self.seen) > 1:
             with devices.autocast(self._device, self._network.ndim):
                 settle_statistics(self._network, self.seen)
             self.settled_at = step
@@ -66,10 +68,10 @@ class Voice:
 
     @torch.inference_mode()
     def says(
-        self, pixels: NDArray[np.float32], step: int, *, slack: int = 0
+        self, pixels: NDArray[np.float32], step: int, *, roughly: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Probabilities (K, *S) and interface probability (*S) of an image, (C, *S)."""
-        network = self.network(step, slack=slack)
+        network = self.network(step, roughly=roughly)
         out, inside = self._seen_through(network, self._padded(network, pixels)), _inside(pixels)
         probabilities = self._probabilities(out)[(slice(None), *inside)]
         separation = self._stretched(out.separation)[0, 0].sigmoid()[inside]
@@ -93,7 +95,7 @@ class Voice:
         self, pixels: NDArray[np.float32], step: int, orientation: Orientation
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Probabilities of V views (V, K, *S), and the mean features at the coarsest level, (F,)."""
-        network = self.network(step, slack=LATELY)
+        network = self.network(step, roughly=True)
         image, inside, shape = self._padded(network, pixels), _inside(pixels), pixels.shape[1:]
         said, features = [], []
         for view in views(network.ndim, orientation, square=shape[-1] == shape[-2])[::2]:
