@@ -56,8 +56,8 @@ def folder_name(name: str, taken: Collection[str]) -> str:
     return unused(plain if plain and plain not in _RESERVED else f"image_{plain}".rstrip("_"), taken)
 
 
-def image_record(source: ImageSource, folder: str, project: Path) -> ImageRecord:
-    """Record of an image whose pixels are on disk."""
+def image_record(source: ImageSource, folder: str, project: Path, *, owned: bool) -> ImageRecord:
+    """Record of an image whose pixels are on disk, `owned` where `store_array` wrote them."""
     assert source.path is not None
     with storage_errors(source.path, doing="read"):
         size_bytes, checksum = fingerprint(source.path)
@@ -65,7 +65,7 @@ def image_record(source: ImageSource, folder: str, project: Path) -> ImageRecord
         name=source.name,
         folder=folder,
         path=relative(source.path, project),
-        owned=source.path.resolve().is_relative_to(project.resolve() / "images"),
+        owned=owned,
         axes=source.axes.replace("C", "S") if source.is_rgb else source.axes,
         shape=source.shape,
         n_channels=source.n_channels,
@@ -94,7 +94,6 @@ def store_array(source: ImageSource, path: Path) -> ImageSource:
         for key in grid_keys(whole(shape), chunks):
             region = chunk_region(key, chunks, shape)
             target[region] = np.asarray(pixels[region]).astype(dtype, copy=False)
-        shutil.rmtree(path, ignore_errors=True)
         part.replace(path)
     axes = source.axes.replace("C", "S") if source.is_rgb else source.axes
     stored = ImageSource(Opened(zarr.open_array(path, mode="r")), axes, name=source.name, path=path)

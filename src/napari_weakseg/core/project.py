@@ -255,11 +255,13 @@ class Project:
                 raise ImageError(f"There is an image “{name}” in the project already.", "Choose another name.")
             source.name = unused(source.name, set(self._images))
             check_fits(source, self._record)
-            folder = folder_name(source.name, {item.folder for item in self._record.images})
-            if copy or source.path is None:
+            taken = {file.stem.lower() for file in (self.path / "images").glob("*.zarr")}
+            folder = folder_name(source.name, taken | {item.folder for item in self._record.images})
+            owned = copy or source.path is None
+            if owned:
                 source = store_array(source, self.path / "images" / f"{folder}.zarr")
             self._discard(self.path / "annotations" / folder)
-            record = image_record(source, folder, self.path)
+            record = image_record(source, folder, self.path, owned=owned)
             image = ProjectImage(self, record, source)
             self._record.images.append(record)
             self._save()

@@ -38,7 +38,7 @@ class ImageRecord(_Record):
     name: str
     folder: str
     path: str
-    owned: bool  # the pixels lie inside the project, given as an array
+    owned: bool  # the pixels are a copy that the project made
     axes: str
     shape: tuple[int, ...]
     n_channels: int
