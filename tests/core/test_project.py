@@ -270,6 +270,26 @@ def test_a_class_in_use_is_not_removed(project: Project) -> None:
     assert len(project.classes) == 2
 
 
+@pytest.mark.parametrize(
+    ("names", "what"),
+    [
+        (["background", "debris"], "would become “debris”"),
+        (["background", "debris", "nucleus"], "would become “debris”"),
+        (["background", "cell", "nucleus"], "would become “cell”"),
+        (["background"], "would be gone"),
+    ],
+)
+def test_paint_never_comes_to_mean_another_class(project: Project, names: list[str], what: str) -> None:
+    project.images["field"].paint(np.full((1, 1), 2), start=(0, 0))
+    with pytest.raises(ProjectError, match=f"“nucleus” is still used on “field” and {what}.*in their order"):
+        project.set_classes(ClassTable.from_names(names))
+    assert project.classes.names == ("background", "nucleus", "debris")
+    for table in (project.classes.renamed("nucleus", "cell"), ClassTable.from_names(["background", "cell"])):
+        project.set_classes(table)  # another name for the same class; one that nothing uses
+    project.images["field"].paint(np.zeros((1, 1), int), start=(0, 0))
+    project.set_classes(ClassTable.from_names(names))
+
+
 def test_normalisation_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_weakseg.core.images import ImageSource
 

@@ -147,6 +147,25 @@ class ClassTable(Sequence[ClassInfo]):
         """Table in which a class has another colour."""
         return self._replaced(self.id_of(name_or_id), color=color)
 
+    def changed_ids(self, new: "ClassTable") -> dict[int, str]:
+        """Ids that mean another class in a new table, or none: id → what became of its class, in words.
+
+        Examples
+        --------
+        >>> table = ClassTable.from_names(["background", "nucleus", "fibre"])
+        >>> table.changed_ids(table.renamed("nucleus", "cell"))
+        {}
+        >>> table.changed_ids(ClassTable.from_names(["background", "fibre"]))
+        {2: 'would become “fibre”', 3: 'would be gone'}
+        """
+        changed = {}
+        for class_id, name in zip(self.ids, self.names, strict=True):
+            if class_id > len(new):
+                changed[class_id] = "would be gone"
+            elif (now := new.names[class_id - 1]) != name and (now in self.names or name in new.names):
+                changed[class_id] = f"would become “{now}”"
+        return changed
+
     def _replaced(self, class_id: int, *, name: str | None = None, color: str | None = None) -> "ClassTable":
         classes = list(self._classes)
         old = classes[class_id - 1]

@@ -195,20 +195,22 @@ class Project:
         return self.path / "predictions"
 
     def set_classes(self, table: ClassTable) -> None:
-        """Take another class table.
+        """Take another class table; a class with a new name, at its old place, is the same class.
 
         Raises
         ------
         ProjectError
-            If a class would vanish that annotations still use.
+            If a class that annotations use would vanish, or if they would come to mean another one.
         """
         with self._lock:
-            for image in self._images.values() if len(table) < len(self._classes) else ():
-                largest = max(image.annotations.used_classes(), default=0)
-                if largest > len(table):
+            changed = self._classes.changed_ids(table)
+            for image in self._images.values() if changed else ():
+                for class_id in sorted(image.annotations.used_classes() & set(changed)):
                     raise ProjectError(
-                        f"The class “{self._classes.names[largest - 1]}” is still used on “{image.name}”.",
-                        "Erase its paint, boxes, tags and coverage there before you remove it.",
+                        f"The class “{self._classes.names[class_id - 1]}” is still used on “{image.name}” "
+                        f"and {changed[class_id]}.",
+                        "Leave the classes in their order, new ones at the end, "
+                        "or erase its paint, boxes, tags and coverage there first.",
                     )
             self._classes = table
             self._record.classes = tuple(table)
