@@ -16,7 +16,6 @@ from napari_weakseg.core.errors import (
     ImageError,
     NewerSchema,
     ProjectError,
-    ProjectLocked,
     StorageError,
     WeaksegError,
 )
@@ -145,24 +144,6 @@ def test_folders_that_are_no_project(tmp_path: Path, project: Project) -> None:
     with pytest.raises(ProjectError, match="2 or 3 spatial axes, not 4"):
         Project.create(tmp_path / "new", ["background"], ndim=4)
     assert not (tmp_path / "new").exists()
-
-
-def test_two_windows_on_one_project(project: Project) -> None:
-    with pytest.raises(ProjectLocked, match="already open in this program"):
-        Project.open(project.path)
-    lock = project.path / "project.lock"
-    mine = json.loads(lock.read_text())
-    lock.write_text(json.dumps({**mine, "pid": os.getppid(), "started": None}))
-    with pytest.raises(ProjectLocked, match=rf"another window or program \(process {os.getppid()}\).*close it there"):
-        Project.open(project.path)
-    lock.write_text(json.dumps({**mine, "host": "microscope-7"}))
-    with pytest.raises(ProjectLocked, match=r"another computer \(microscope-7\).*delete the file"):
-        Project.open(project.path)
-    for stale in ({**mine, "pid": 2**22 + 1}, {**mine, "started": "1"}):  # gone; another process of that id
-        lock.write_text(json.dumps(stale))
-        Project.open(project.path).close()
-    lock.write_text('{"pid": 1')  # cut off by a crash
-    Project.open(project.path).close()
 
 
 def test_a_project_of_a_newer_version_is_left_alone(project: Project) -> None:

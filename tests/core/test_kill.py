@@ -114,15 +114,3 @@ def test_reading_while_another_thread_paints_sees_whole_strokes(tmp_path: Path) 
             done.set()
             reader.join()
         assert problems == []
-
-
-def test_the_lock_of_a_process_goes_with_it(tmp_path: Path) -> None:
-    with Project.create(tmp_path / "p", ["background", "nucleus"]):
-        pass
-    hold = f"from napari_weakseg import Project; p = Project.open({str(tmp_path / 'p')!r})"
-    subprocess.run([sys.executable, "-c", hold], check=True)  # ends without closing
-    assert not (tmp_path / "p" / "project.lock").exists()
-    subprocess.run([sys.executable, "-c", f"{hold}; import os; os.abort()"], check=False)
-    assert (tmp_path / "p" / "project.lock").exists()
-    Project.open(tmp_path / "p").close()
-    assert list((tmp_path / "p" / "annotations").iterdir()) == []

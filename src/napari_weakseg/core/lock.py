@@ -1,129 +1,128 @@
-"""One window at a time: a lock file that names the process holding a project."""
+"""One window at a time: a lock file that is held open, and names the process holding a project."""
 
+import errno
 import json
 import os
+import secrets
 import socket
 import sys
-import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from napari_weakseg.core.errors import ProjectLocked
 from napari_weakseg.core.storage import storage_errors
 
 LOCK_NAME = "project.lock"
+_HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # what systems say of a file that is locked already
+_FAR = 2**30  # the byte that Windows locks: what is locked there cannot be read
 
 
 class ProjectLock:
     """Lock file of a project folder, taken at construction.
 
-    A lock whose process is gone (crashed, killed) is taken over. The file holds the process id, its start
-    time where the system tells it (ids are used again), and the host.
+    The system holds the lock as long as this process lives: what a crashed or killed one leaves behind is free. Not
+    every network disk tells other computers of such locks, so a file that names another one counts as well.
 
     Raises
     ------
     ProjectLocked
-        If a living process, or a process on another computer, holds the project.
+        If another window, program or computer holds the project.
     StorageError
         If the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / LOCK_NAME
-        self._owner = {"pid": os.getpid(), "host": socket.gethostname(), "started": _start_time(os.getpid())}
-        for _ in range(3):
-            if self._taken():
-                return
-            holder = _read(self.path)
-            if holder is not None and _alive(holder):
-                raise _locked(self.path, holder)
-            with storage_errors(self.path, doing="replaced"):
-                self.path.unlink(missing_ok=True)
-        raise _locked(self.path, _read(self.path) or {})
+        self._owner = {"pid": os.getpid(), "host": socket.gethostname(), "token": secrets.token_hex(8)}
+        self._file = self._taken()
+        while not self.holds():  # whoever had it removed the file between opening and locking
+            self._file.close()
+            self._file = self._taken()
+
+    def holds(self) -> bool:
+        """Whether the file is there and ours: not released, not in a folder that was moved, not another's by now."""
+        if self._file.closed:
+            return False
+        try:
+            return _parsed(self.path.read_bytes()) == self._owner
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:  # some network disks let nobody read what is locked
+            return True
 
     def release(self) -> None:
         """Give the project free; only by the process that took it (a forked child must not)."""
-        if self._owner["pid"] == os.getpid() and _read(self.path) == self._owner:
-            self.path.unlink(missing_ok=True)
+        mine = self._owner["pid"] == os.getpid() and self.holds()
+        if sys.platform == "win32":  # what is open cannot be removed there; elsewhere it goes while it is still ours
+            self._file.close()
+        if mine:
+            with suppress(OSError):
+                self.path.unlink()
+        self._file.close()
 
-    def _taken(self) -> bool:
-        """Make the file with its contents in one step, unless there is one."""
-        part = self.path.with_name(f".{LOCK_NAME}.{os.getpid()}.{time.monotonic_ns()}.part")
-        with storage_errors(self.path):
-            part.write_text(json.dumps(self._owner), "utf-8")
+    def _taken(self) -> IO[bytes]:
+        """Open the file, lock it and write into it who has it."""
+        with storage_errors(self.path), ExitStack() as opened:
             try:
-                os.link(part, self.path)
+                file, new = self.path.open("x+b", buffering=0), True
             except FileExistsError:
-                return False
-            except OSError:  # a disk without hard links: exclusive creation comes next to it
-                return self._created()
-            finally:
-                part.unlink(missing_ok=True)
-        return True
-
-    def _created(self) -> bool:
-        try:
-            with self.path.open("x", encoding="utf-8") as file:
-                file.write(json.dumps(self._owner))
-        except FileExistsError:
-            return False
-        return True
+                file, new = self.path.open("a+b", buffering=0), False
+            opened.callback(file.close)
+            locked, holder = _lock(file, otherwise=new), _read(file)
+            if not locked or holder.get("host", self._owner["host"]) != self._owner["host"]:
+                raise _in_use(self.path, holder)
+            file.seek(0)
+            file.truncate()
+            file.write(json.dumps(self._owner).encode())
+            opened.pop_all()
+            return file
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """Contents of a lock file; None where it is gone or was cut off by a crash."""
+def _lock(file: IO[bytes], *, otherwise: bool) -> bool:
+    """Lock an open file, unless it is locked already; `otherwise` on a disk that knows no locks."""
     try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
+        if sys.platform == "win32":
+            import msvcrt
 
+            file.seek(_FAR)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
 
-def _alive(holder: dict[str, Any]) -> bool:
-    """Whether the holder may still be at work; yes where it cannot be known."""
-    pid = holder.get("pid")
-    if holder.get("host") != socket.gethostname() or not isinstance(pid, int):
-        return "host" in holder
-    if not _exists(pid):
-        return False
-    started = holder.get("started")
-    return started is None or started == _start_time(pid)
-
-
-def _exists(pid: int) -> bool:
-    if sys.platform == "win32":  # os.kill would end the process there
-        import ctypes
-
-        handle = ctypes.windll.kernel32.OpenProcess(0x1000, False, pid)
-        if handle:
-            ctypes.windll.kernel32.CloseHandle(handle)
-        return bool(handle)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in _HELD else otherwise
     return True
 
 
-def _start_time(pid: int) -> str | None:
-    """Start time of a process where /proc tells it."""
+def _read(file: IO[bytes]) -> dict[str, Any]:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        file.seek(0)
+        return _parsed(file.read())
     except OSError:
-        return None
-    return stat.rpartition(")")[2].split()[19]
+        return {}
 
 
-def _locked(path: Path, holder: dict[str, Any]) -> ProjectLocked:
-    pid, host = holder.get("pid"), holder.get("host")
-    if host == socket.gethostname():
-        who = "in this program" if pid == os.getpid() else f"in another window or program (process {pid})"
-        return ProjectLocked(
-            f"The project “{path.parent}” is already open {who}.", "Go on there, or close it there first."
-        )
+def _parsed(data: bytes) -> dict[str, Any]:
+    """Contents of a lock file; nothing where a crash cut them off."""
+    try:
+        value = json.loads(data)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _in_use(path: Path, holder: dict[str, Any]) -> ProjectLocked:
+    pid, host = holder.get("pid"), holder.get("host", socket.gethostname())
+    if host != socket.gethostname():
+        who = f"on another computer ({host})"
+    elif pid == os.getpid():
+        who = "in this program"
+    else:
+        who = "in another window or program" + f" (process {pid})" * (pid is not None)
     return ProjectLocked(
-        f"The project “{path.parent}” is open on another computer ({host}).",
-        f"Close it there. If nobody uses it any more, delete the file “{path}” and open it again.",
+        f"The project “{path.parent}” is already open {who}.",
+        "Go on there, or close it there first. "
+        f"If nobody uses it any more, delete the file “{path}”, then open it again.",
     )

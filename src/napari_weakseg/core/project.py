@@ -14,7 +14,7 @@ from napari_weakseg.core.errors import ImageError, ProjectError, StorageError
 from napari_weakseg.core.history import append_line, read_lines
 from napari_weakseg.core.images import ImageSource
 from napari_weakseg.core.importing import check_fits, folder_name, image_record, store_array, unused
-from napari_weakseg.core.lock import ProjectLock
+from napari_weakseg.core.lock import LOCK_NAME, ProjectLock
 from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.record import ProjectRecord, parsed_config, parsed_project, saved_config
 from napari_weakseg.core.storage import read_json_or_backup, storage_errors, write_json
@@ -84,7 +84,7 @@ class Project:
         table = ClassTable.from_names(classes)
         if ndim not in (2, 3):
             raise ProjectError(f"A project has 2 or 3 spatial axes, not {ndim}.", "Choose 2 for images, 3 for volumes.")
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(item.name != LOCK_NAME for item in path.iterdir())):
             there = "a project" if (path / _FILE).exists() else "something else"
             raise ProjectError(f"“{path}” holds {there} already.", "Open it, or choose a new folder.")
         with storage_errors(path):
@@ -355,6 +355,8 @@ class Project:
             raise ProjectError(
                 f"“{self.path}” was opened for reading only.", "Open it without `read_only` to change something."
             )
+        if not self._release.alive:
+            raise ProjectError(f"The project “{self.path}” was closed.", "Open it again to change something.")
 
     def _save(self) -> None:
         self._check_writable()
@@ -364,7 +366,7 @@ class Project:
 
     def _save_findings(self) -> None:
         """Save what was measured on an image: now, or with the next one if the last was saved a moment ago."""
-        if self._read_only:
+        if self._read_only or not self._release.alive:
             return
         with self._lock:
             self._findings_unsaved = True
