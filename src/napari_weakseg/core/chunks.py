@@ -1,7 +1,7 @@
 """A label array on disk in small chunks, with the chunks in use kept in memory."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_weakseg.core.folder import ProjectFolder
 from napari_weakseg.core.regions import (
     Region,
     chunk_region,
@@ -30,24 +31,20 @@ _CACHE_BYTES = 128 * 2**20
 Key = tuple[int, ...]
 
 
-def _no_note(note: str) -> None:
-    return None
-
-
 class ChunkedArray:
     """Integer array in a zarr 3 folder, one chunk a plane of 256 × 256; chunks of zeros are not stored.
 
     Parameters
     ----------
     path : Path
-        The zarr folder; made if it does not exist.
+        The zarr folder; made if it does not exist and may be written.
+    home : ProjectFolder
+        The project it belongs to, which is told if a damaged chunk is met.
     shape : sequence of int
     dtype : dtype
         Integer type; the fill value is 0.
     lock : RLock
         Held while chunks are read or written; shared by arrays that change together.
-    on_note : callable
-        Called with one sentence if a damaged chunk is met.
 
     Notes
     -----
@@ -58,18 +55,18 @@ class ChunkedArray:
     def __init__(
         self,
         path: Path,
+        home: ProjectFolder,
         shape: Sequence[int],
         dtype: type[np.integer[Any]],
         *,
         lock: RLock,
-        on_note: Callable[[str], None] = _no_note,
     ) -> None:
         self.path = path
+        self._home = home
         self.shape = tuple(int(size) for size in shape)
         self.dtype = np.dtype(dtype)
         self.chunks = (1,) * (len(self.shape) - 2) + tuple(min(CHUNK_PX, size) for size in self.shape[-2:])
         self._lock = lock
-        self._on_note = on_note
         self._zarr = self._open()
         self._stored = self._listing()
         self._unsaved: dict[Key, NDArray[Any]] = {}
@@ -146,6 +143,8 @@ class ChunkedArray:
             If the disk refuses; what is left stays in memory and is written by the next flush.
         """
         with self._lock:
+            if self._unsaved:
+                self._home.check_there()
             for key in list(self._unsaved):
                 chunk = self._unsaved[key]
                 try:
@@ -167,16 +166,20 @@ class ChunkedArray:
     def _open(self) -> "zarr.Array[Any]":
         import zarr  # a sixth of a second, so not before it is needed
 
-        metadata = self.path / "zarr.json"
+        metadata, writable = self.path / "zarr.json", self._home.writable
         try:
             if metadata.exists():
                 try:
-                    return zarr.open_array(self.path, mode="r+")
+                    return zarr.open_array(self.path, mode="r+" if writable else "r")
                 except (ValueError, KeyError, TypeError) as error:  # cut-off metadata, which is known anyway
-                    metadata.replace(self.path / "damaged-zarr.json")
-                    self._on_note(f"“{metadata}” was damaged and was made anew ({error}).")
+                    if writable:
+                        metadata.replace(self.path / "damaged-zarr.json")
+                    what = "was damaged and was made anew" if writable else "is damaged; nothing counts as painted"
+                    self._home.note(f"“{metadata}” {what} ({error}).")
+            if writable:
+                self._home.check_there()
             return zarr.create_array(
-                self.path,
+                self.path if writable else {},
                 shape=self.shape,
                 chunks=self.chunks,
                 dtype=self.dtype,
@@ -193,11 +196,11 @@ class ChunkedArray:
     def _listing(self) -> set[Key]:
         """Chunks on disk; temporary files of a killed program are removed."""
         keys = set()
-        for file in self.path.iterdir():
+        for file in self.path.iterdir() if self.path.exists() else ():
             kind, *index = file.name.split(".")
             if kind == "c" and all(part.isdigit() for part in index):
                 keys.add(tuple(map(int, index)))
-            elif file.suffix == ".partial":
+            elif file.suffix == ".partial" and self._home.writable:
                 file.unlink(missing_ok=True)
         return keys
 
@@ -213,13 +216,14 @@ class ChunkedArray:
 
     def _set_aside(self, key: Key, error: Exception) -> NDArray[Any]:
         """Rename a damaged chunk file, so that the rest of the image stays usable and nothing is deleted."""
-        file = self._file(key)
-        file.replace(file.with_name(f"damaged-{file.name}"))
+        kept = self._file(key)
+        if self._home.writable:
+            kept = kept.replace(kept.with_name(f"damaged-{kept.name}"))
         self._stored.discard(key)
         region = self.region(key)
-        self._on_note(
+        self._home.note(
             f"A piece of the annotation at {describe(region)} could not be read ({error}). "
-            f"It counts as not painted; the file was kept as “damaged-{file.name}” in “{self.path}”: "
+            f"It counts as not painted; the file was kept as “{kept.name}” in “{self.path}”: "
             "paint that place again."
         )
         return np.zeros(shape_of(region), self.dtype)

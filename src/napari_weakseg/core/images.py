@@ -105,7 +105,7 @@ class ImageSource:
         """
         path = None
         if isinstance(path_or_array, str | Path):
-            path = Path(path_or_array)
+            path = Path(path_or_array).expanduser().absolute()
             name = name or path.name.split(".")[0]
             opened = open_file(path, name=name, spatial_ndim=spatial_ndim)
         else:

@@ -1,6 +1,6 @@
 """Boxes, tags and coverage of one image, in ``marks.json``."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from napari_weakseg.core.annotations import Box, Coverage, CoverageRule
 from napari_weakseg.core.errors import ProjectError
+from napari_weakseg.core.folder import ProjectFolder
 from napari_weakseg.core.storage import read_json_or_backup, storage_errors, write_json
 
 
@@ -48,9 +49,10 @@ class Marks:
         The disk refused the last change, which is in memory only.
     """
 
-    def __init__(self, path: Path, *, name: str, on_note: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, home: ProjectFolder, *, name: str) -> None:
         self.path = path
-        record = self._read(name, on_note)
+        self._home = home
+        record = self._read(name)
         self.boxes = tuple(Box(b.class_id, b.start, b.stop) for b in record.boxes)
         self.tags: Mapping[int, bool] = MappingProxyType(dict(record.tags))
         self.rules = tuple(CoverageRule(r.class_id, r.kind, r.start, r.stop) for r in record.coverage)
@@ -93,6 +95,7 @@ class Marks:
             If the disk refuses.
         """
         self.unsaved = True
+        self._home.check_there()
         record = _MarksRecord(
             boxes=[_BoxRecord(class_id=b.class_id, start=b.start, stop=b.stop) for b in self.boxes],
             tags=dict(self.tags),
@@ -103,24 +106,25 @@ class Marks:
         write_json(self.path, record.model_dump(mode="json"), backup=True)
         self.unsaved = False
 
-    def _read(self, name: str, on_note: Callable[[str], None]) -> _MarksRecord:
+    def _read(self, name: str) -> _MarksRecord:
         """Read the file or its backup; a file that makes no sense is set aside, so that the project opens."""
         if not self.path.exists() and not self.path.with_name(f"{self.path.name}.bak").exists():
             return _MarksRecord()
         try:
-            value, note = read_json_or_backup(self.path)
+            value, note = read_json_or_backup(self.path, repair=self._home.writable)
             record = _MarksRecord.model_validate(value)
         except (ProjectError, ValueError) as error:
-            aside = self.path.with_name(f"damaged-{self.path.name}")
-            with storage_errors(self.path):
-                self.path.replace(aside)
-            on_note(
+            kept = self.path
+            if self._home.writable:
+                with storage_errors(self.path):
+                    kept = self.path.replace(self.path.with_name(f"damaged-{self.path.name}"))
+            self._home.note(
                 f"Boxes, tags and coverage of “{name}” could not be read ({error}). "
-                f"The file was kept as “{aside}”; set them again. What was painted is untouched."
+                f"The file was kept as “{kept}”; set them again. What was painted is untouched."
             )
             return _MarksRecord()
         if note:
-            on_note(f"“{name}”: {note}")
+            self._home.note(f"“{name}”: {note}")
         return record
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_weakseg.core.chunks import ChunkedArray, Key
 from napari_weakseg.core.errors import StorageError
+from napari_weakseg.core.folder import ProjectFolder
 from napari_weakseg.core.regions import Region, grid_keys, intersection, shape_of, shifted, start_of, union
 
 _RECENT = 64
@@ -39,12 +40,10 @@ class Paint:
     id on a pixel of another class.
     """
 
-    def __init__(
-        self, folder: Path, label_shape: tuple[int, ...], lock: RLock, *, on_note: Callable[[str], None]
-    ) -> None:
+    def __init__(self, folder: Path, home: ProjectFolder, label_shape: tuple[int, ...], lock: RLock) -> None:
         self._lock = lock
-        self.labels = ChunkedArray(folder / "labels.zarr", label_shape, np.uint8, lock=lock, on_note=on_note)
-        self.objects = ChunkedArray(folder / "objects.zarr", label_shape, np.int32, lock=lock, on_note=on_note)
+        self.labels = ChunkedArray(folder / "labels.zarr", home, label_shape, np.uint8, lock=lock)
+        self.objects = ChunkedArray(folder / "objects.zarr", home, label_shape, np.int32, lock=lock)
         self.recent: deque[Region] = deque(maxlen=_RECENT)  # newest first
         self.revision = 0  # grows with every change
 

@@ -1,7 +1,6 @@
 """A project: a folder with classes, images and what was said about them."""
 
 import time
-import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import RLock
@@ -11,6 +10,7 @@ from typing import Any, Self
 from napari_weakseg.core.classes import ClassInfo, ClassTable
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import ImageError, ProjectError, StorageError
+from napari_weakseg.core.folder import ProjectFolder
 from napari_weakseg.core.history import append_line, read_lines
 from napari_weakseg.core.images import ImageSource
 from napari_weakseg.core.importing import check_fits, folder_name, image_record, store_array, unused
@@ -33,24 +33,22 @@ class Project:
     Attributes
     ----------
     path : Path
-        The folder.
+        The folder, absolute.
     """
 
-    def __init__(self, path: Path, record: ProjectRecord, lock: ProjectLock | None, notes: Sequence[str] = ()) -> None:
-        self.path = path
+    def __init__(self, folder: ProjectFolder, record: ProjectRecord) -> None:
+        self.path = folder.path
+        self._folder = folder
         self._lock = RLock()
-        self._notes = list(notes)
         self._findings_saved_s = time.monotonic()
         self._findings_unsaved = False
-        self._read_only = lock is None
-        self._release = weakref.finalize(self, lock.release if lock is not None else int)
         self._record = record
         self._classes = ClassTable(record.classes)
         self._config, note = parsed_config(record.config)
-        self._note(note)
+        self._folder.note(note)
         self._images = {item.name: ProjectImage(self, item) for item in record.images}
         for image in self._images.values():
-            self._note(image._linked.note())
+            self._folder.note(image._linked.note())
 
     @classmethod
     def create(
@@ -80,7 +78,7 @@ class Project:
         StorageError
             If it cannot be written.
         """
-        path = Path(path)
+        path = Path(path).expanduser().absolute()
         table = ClassTable.from_names(classes)
         if ndim not in (2, 3):
             raise ProjectError(f"A project has 2 or 3 spatial axes, not {ndim}.", "Choose 2 for images, 3 for volumes.")
@@ -96,7 +94,7 @@ class Project:
             classes=tuple(table),
             config=saved_config(config or TrainConfig()),
         )
-        project = cls(path, record, lock)
+        project = cls(ProjectFolder(path, lock), record)
         project._save()
         return project
 
@@ -120,7 +118,7 @@ class Project:
         StorageError
             If the folder cannot be read and written.
         """
-        path = Path(path)
+        path = Path(path).expanduser().absolute()
         path = path.parent if path.name == _FILE else path
         file = path / _FILE
         if not file.exists() and not file.with_name(f"{_FILE}.bak").exists():
@@ -128,12 +126,13 @@ class Project:
                 f"“{path}” is no project: there is no {_FILE} in it.", "Choose a folder made by this plugin."
             )
         lock = None if read_only else ProjectLock(path)
+        folder = ProjectFolder(path, lock)
         try:
-            value, note = read_json_or_backup(file)
-            return cls(path, parsed_project(value, file), lock, [note] if note else [])
+            value, note = read_json_or_backup(file, repair=folder.writable)
+            folder.note(note)
+            return cls(folder, parsed_project(value, file))
         except BaseException:
-            if lock is not None:
-                lock.release()
+            folder.close()
             raise
 
     @property
@@ -182,7 +181,7 @@ class Project:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was noticed since opening: missing or changed files, damaged pieces, copies used instead."""
-        return tuple(self._notes)
+        return tuple(self._folder.notes)
 
     @property
     def checkpoint_dir(self) -> Path:
@@ -253,6 +252,7 @@ class Project:
         """
         source = ImageSource.open(path_or_array, axes, name, pixel_size=pixel_size, spatial_ndim=self.ndim)
         with self._lock:
+            self._folder.check_there()
             if name is not None and name in self._images:
                 raise ImageError(f"There is an image “{name}” in the project already.", "Choose another name.")
             source.name = unused(source.name, set(self._images))
@@ -262,7 +262,7 @@ class Project:
             owned = copy or source.path is None
             if owned:
                 source = store_array(source, self.path / "images" / f"{folder}.zarr")
-            self._discard(self.path / "annotations" / folder)
+            self._folder.discard(self.path / "annotations" / folder)
             record = image_record(source, folder, self.path, owned=owned)
             image = ProjectImage(self, record, source)
             self._record.images.append(record)
@@ -274,12 +274,13 @@ class Project:
         """Take an image out; its annotations go to the project's folder ``trash``, its file stays."""
         with self._lock:
             image = self.image(name)
+            self._folder.check_there()
             self._record.images.remove(image._record)
             self._save()
             self._images = {key: value for key, value in self._images.items() if key != name}
-            self._discard(self.path / "annotations" / image._record.folder)
+            self._folder.discard(self.path / "annotations" / image._record.folder)
             if image._record.owned:
-                self._discard(image.path)
+                self._folder.discard(image.path)
 
     def relink(self, name: str, path: str | Path) -> None:
         """Tell where the file of an image is now.
@@ -291,13 +292,14 @@ class Project:
         """
         with self._lock:
             image = self.image(name)
-            image._linked.relink(Path(path))
+            self._folder.check_there()
+            image._linked.relink(Path(path).expanduser())
             self._save()
 
     def append_history(self, entry: Mapping[str, Any]) -> None:
         """Add one line to ``history.jsonl``, with the time."""
         with self._lock:
-            self._check_writable()
+            self._folder.check_there()
             append_line(self.path / "history.jsonl", entry)
 
     def history(self) -> list[dict[str, Any]]:
@@ -324,7 +326,7 @@ class Project:
 
     def close(self) -> None:
         """Write what is left and give the folder free."""
-        if not self._release.alive:
+        if self._folder.closed:
             return
         try:
             for image in self._images.values():
@@ -333,7 +335,7 @@ class Project:
             if self._findings_unsaved:
                 self._save_quietly()
         finally:
-            self._release()
+            self._folder.close()
 
     def __enter__(self) -> Self:
         return self
@@ -346,27 +348,15 @@ class Project:
     def __repr__(self) -> str:
         return f"Project({str(self.path)!r}, {len(self._images)} images, {self._classes!r})"
 
-    def _note(self, note: str) -> None:
-        if note and note not in self._notes:
-            self._notes.append(note)
-
-    def _check_writable(self) -> None:
-        if self._read_only:
-            raise ProjectError(
-                f"“{self.path}” was opened for reading only.", "Open it without `read_only` to change something."
-            )
-        if not self._release.alive:
-            raise ProjectError(f"The project “{self.path}” was closed.", "Open it again to change something.")
-
     def _save(self) -> None:
-        self._check_writable()
+        self._folder.check_there()
         self._findings_unsaved = False
         self._findings_saved_s = time.monotonic()
         write_json(self.path / _FILE, self._record.model_dump(mode="json", by_alias=True), backup=True)
 
     def _save_findings(self) -> None:
         """Save what was measured on an image: now, or with the next one if the last was saved a moment ago."""
-        if self._read_only or not self._release.alive:
+        if not self._folder.writable:
             return
         with self._lock:
             self._findings_unsaved = True
@@ -378,14 +368,4 @@ class Project:
         try:
             self._save()
         except StorageError as error:
-            self._note(str(error))
-
-    def _discard(self, path: Path) -> None:
-        """Move a file or folder into ``trash``."""
-        if not path.exists():
-            return
-        trash = self.path / "trash"
-        with storage_errors(trash):
-            trash.mkdir(exist_ok=True)
-            name = f"{time.strftime('%Y%m%d-%H%M%S')}-{path.name}"
-            path.rename(trash / unused(name, {item.name for item in trash.iterdir()}))
+            self._folder.note(str(error))

@@ -55,11 +55,12 @@ class ProjectImage:
         self._project = project
         self._record = record
         self._folder = project.path / "annotations" / record.folder
-        with storage_errors(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
+        if project._folder.writable:
+            with storage_errors(self._folder):
+                self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = RLock()  # one change, or one reading, at a time
         self._paint_if_used: Paint | None = None
-        self._marks = Marks(self._folder / "marks.json", name=record.name, on_note=project._note)
+        self._marks = Marks(self._folder / "marks.json", project._folder, name=record.name)
         self._linked = LinkedImage(
             project.path, record, project._save_findings, spatial_ndim=project.ndim, source=source
         )
@@ -325,8 +326,7 @@ class ProjectImage:
         """Labels and ids, opened at first use: a project of a thousand images opens at once."""
         with self._lock:
             if self._paint_if_used is None:
-                note = self._project._note
-                self._paint_if_used = Paint(self._folder, self.label_shape, self._lock, on_note=note)
+                self._paint_if_used = Paint(self._folder, self._project._folder, self.label_shape, self._lock)
             return self._paint_if_used
 
     def _store(self, trust: Trust) -> Paint:
@@ -341,7 +341,7 @@ class ProjectImage:
         return self._claims[trust]
 
     def _opened_claims(self, trust: Trust) -> Paint:
-        return Paint(self._folder / "claims" / trust, self.label_shape, self._lock, on_note=self._project._note)
+        return Paint(self._folder / "claims" / trust, self._project._folder, self.label_shape, self._lock)
 
     def _used_paint(self) -> list[Paint]:
         return [*([self._paint_if_used] if self._paint_if_used else []), *self._claims.values()]
@@ -349,7 +349,7 @@ class ProjectImage:
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """One change at a time; it counts even if the disk refuses, since it is kept in memory."""
-        self._project._check_writable()
+        self._project._folder.check_writable()
         with self._lock:
             before = self._state()
             try:

@@ -104,8 +104,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_json_or_backup(path: Path) -> tuple[dict[str, Any], str]:
-    """Read a JSON object, or its backup where the file is damaged or gone; then the backup takes its place.
+def read_json_or_backup(path: Path, *, repair: bool) -> tuple[dict[str, Any], str]:
+    """Read a JSON object, or its backup where the file is damaged or gone; with `repair`, that takes its place then.
 
     Returns
     -------
@@ -121,10 +121,11 @@ def read_json_or_backup(path: Path) -> tuple[dict[str, Any], str]:
             value = read_json(backup)
         except (ProjectError, StorageError):
             raise error from None
-        with storage_errors(path):
-            if path.exists():
-                path.replace(path.with_name(f"damaged-{path.name}"))
-            write_atomically(path, backup.read_bytes())
+        if repair:
+            with storage_errors(path):
+                if path.exists():
+                    path.replace(path.with_name(f"damaged-{path.name}"))
+                write_atomically(path, backup.read_bytes())
         return value, f"“{path.name}” was damaged, so its last good copy “{backup.name}” was used."
 
 
