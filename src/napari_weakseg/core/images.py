@@ -137,11 +137,13 @@ class ImageSource:
         slices[CHANNEL] = slice(0, self.n_channels)
         try:
             block = np.asarray(self._opened.pixels[tuple(slices[axis] for axis in self.axes)])
+        except ImageError:
+            raise
         except Exception as error:  # decoders raise all sorts of things on damaged files
             raise unreadable(self.path, self.name, error) from error
         order = [self.axes.index(axis) for axis in CHANNEL + LABEL_AXES if axis in self.axes]
         block = block.transpose(order)
-        # always a copy: what was opened may be somebody's array, or a file mapped into memory
+        # always a copy: what was opened may be somebody's array
         return np.array(block if CHANNEL in self.axes else block[np.newaxis], np.float32, order="C")
 
     def normalised(self, region: Region) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_weakseg.core.axes import file_axes
 from napari_weakseg.core.errors import ImageError
+from napari_weakseg.core.plain import PlainFile
 
 PixelSize = Mapping[str, tuple[float, str]]
 
@@ -72,7 +73,7 @@ def open_file(path: Path, *, name: str, spatial_ndim: int = 2) -> Opened:
         if path.is_dir():
             return _open_zarr(path, spatial_ndim)
         if suffix == ".npy":
-            return Opened(np.load(path, mmap_mode="r", allow_pickle=False))
+            return _open_npy(path)
         if suffix in _PICTURES:
             return _open_picture(path)
     except ImageError:
@@ -97,6 +98,13 @@ def unreadable(path: Path | None, name: str, error: Exception) -> ImageError:
     )
 
 
+def _open_npy(path: Path) -> Opened:
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # for its header only
+    if not mapped.flags.c_contiguous:
+        return Opened(mapped)
+    return Opened(PlainFile(path, mapped.dtype, mapped.offset, mapped.shape))
+
+
 def _open_tiff(path: Path, name: str, spatial_ndim: int) -> Opened:
     import tifffile
 
@@ -109,7 +117,7 @@ def _open_tiff(path: Path, name: str, spatial_ndim: int) -> Opened:
 
 
 def _opened_series(tiff: Any, path: Path, name: str, spatial_ndim: int) -> Opened:
-    """First series of a TIFF: mapped into memory where it is one plain block, else read tile by tile."""
+    """First series of a TIFF: one plain block of numbers, or pieces that zarr puts together."""
     import zarr
 
     series = tiff.series[0]
@@ -123,9 +131,8 @@ def _opened_series(tiff: Any, path: Path, name: str, spatial_ndim: int) -> Opene
                 "Copy the file again from where it came.",
             )
         dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
-        pixels = np.memmap(path, dtype, "r", series.dataoffset, series.shape)
         tiff.close()
-        return Opened(pixels, axes, size)
+        return Opened(PlainFile(path, dtype, series.dataoffset, series.shape), axes, size)
     store = series.aszarr(level=0)
     return Opened(zarr.open_array(store, mode="r"), axes, size, tiff.close)
 
