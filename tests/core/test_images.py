@@ -9,6 +9,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_weakseg import Project
 from napari_weakseg.core.errors import ImageError
 from napari_weakseg.core.images import ImageSource, Statistics
 from napari_weakseg.core.regions import whole
@@ -36,6 +37,8 @@ def test_any_order_of_axes_reads_the_same(letters: list[str], n_axes: int) -> No
         ((64, 80), "uint16", "YX", "YX", 1),
         ((64, 80, 3), "uint8", "YXC", "YX", 3),
         ((64, 80, 4), "uint8", "YXC", "YX", 3),  # opacity shows nothing of the sample
+        ((64, 80, 4), "uint16", "YXC", "YX", 4),
+        ((20, 64, 80, 4), "float32", "ZYXC", "ZYX", 4),
         ((20, 64, 80), "uint8", "ZYX", "ZYX", 1),
         ((20, 64, 80, 3), "uint8", "ZYXC", "ZYX", 3),
         ((9, 20, 64, 80), "float32", "TZYX", "TZYX", 1),
@@ -101,6 +104,37 @@ def test_tiff_kinds_tell_axes_and_pixel_size(tmp_path: Path) -> None:
     assert stack.label_axes == "ZYX"
     big_endian = _tiff(tmp_path / "e.tif", volume[0, 0].astype(">u2"), byteorder=">")
     assert np.array_equal(big_endian.read((slice(0, 4), slice(0, 4)))[0], volume[0, 0, :4, :4])
+
+
+@pytest.mark.parametrize(
+    ("options", "dtype", "channels"),
+    [
+        ({"photometric": "rgb", "extrasamples": ["unassalpha"]}, np.uint8, 3),
+        ({"photometric": "rgb", "extrasamples": ["unassalpha"]}, np.uint16, 4),
+        ({"photometric": "rgb", "extrasamples": ["unspecified"]}, np.uint8, 4),
+        ({"photometric": "minisblack", "planarconfig": "contig"}, np.uint8, 4),
+        ({"photometric": "minisblack", "planarconfig": "contig", "tile": (16, 16)}, np.uint8, 4),
+    ],
+)
+def test_only_what_a_tiff_calls_opacity_is_left_out(
+    tmp_path: Path, options: Any, dtype: type[np.generic], channels: int
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (32, 48, 4)).astype(dtype)
+    source = _tiff(tmp_path / "four.tif", pixels, **options)
+    assert (source.n_channels, source.is_rgb) == (channels, channels == 3)
+    assert np.array_equal(source.read(whole((32, 48))), pixels.transpose(2, 0, 1)[:channels])
+
+
+def test_of_several_positions_in_a_file_the_first_is_used_and_this_is_said(tmp_path: Path, project: Project) -> None:
+    pixels = np.random.default_rng(0).normal(size=(3, 32, 48)).astype(np.float32)
+    with tifffile.TiffWriter(tmp_path / "well.ome.tif", ome=True) as tiff:
+        for position in pixels:
+            tiff.write(position, metadata={"axes": "YX"})
+    image = project.add_image(tmp_path / "well.ome.tif")
+    assert np.array_equal(image.source.read(whole((32, 48)))[0], pixels[0])
+    (note,) = image.source.notes
+    assert "“well.ome.tif” holds 3 images (positions or series); only the first (32 × 48) is used" in note
+    assert project.notes == (note,)
 
 
 def test_pictures_numpy_and_zarr_are_read(tmp_path: Path) -> None:

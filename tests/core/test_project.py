@@ -290,6 +290,20 @@ def test_paint_never_comes_to_mean_another_class(project: Project, names: list[s
     project.set_classes(ClassTable.from_names(names))
 
 
+def test_projects_made_when_any_fourth_channel_was_opacity_go_on_with_three(tmp_path: Path) -> None:
+    np.save(tmp_path / "four.npy", np.arange(4 * 400, dtype=np.uint16).reshape(20, 20, 4))
+    with Project.create(tmp_path / "p", ["background", "nucleus"]) as project:
+        assert project.add_image(tmp_path / "four.npy").n_channels == 4
+    file = tmp_path / "p" / "project.json"
+    record = json.loads(file.read_text())
+    record["images"][0] |= {"n_channels": 3, "axes": "YXS"}
+    file.write_text(json.dumps(record))
+    with Project.open(tmp_path / "p") as project:
+        image = project.images["four"]
+        assert image.source.n_channels == image.n_channels == 3
+        assert image.source.normalised((slice(0, 5), slice(0, 5))).shape == (3, 5, 5)
+
+
 def test_normalisation_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_weakseg.core.images import ImageSource
 

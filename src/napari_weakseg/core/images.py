@@ -49,6 +49,8 @@ class ImageSource:
         Axis letter → (size, unit).
     path : Path or None
     is_rgb : bool
+    file_notes : tuple of str
+        What was noticed at opening.
     """
 
     def __init__(self, opened: Opened, axes: str, *, name: str, path: Path | None) -> None:
@@ -69,10 +71,12 @@ class ImageSource:
         self.label_axes = label_axes_of(self.axes)
         size_of = dict(zip(self.axes, self.shape, strict=True))
         self.label_shape = tuple(size_of[axis] for axis in self.label_axes)
-        self.is_rgb = "S" in axes.upper() and size_of[CHANNEL] in (3, 4)
-        # the fourth channel of colour pictures is opacity and shows nothing of the sample
-        self.n_channels = 3 if self.is_rgb else size_of.get(CHANNEL, 1)
+        channels = size_of.get(CHANNEL, 1)
+        # the fourth channel of a colour picture is opacity and shows nothing of the sample; those have 8 bits
+        self.is_rgb = "S" in axes.upper() and (channels == 3 or (channels == 4 and self.dtype == np.uint8))
+        self.n_channels = 3 if self.is_rgb else channels
         self.pixel_size: PixelSize | None = opened.pixel_size
+        self.file_notes = opened.notes
 
     @classmethod
     def open(
@@ -189,8 +193,8 @@ class ImageSource:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was noticed about the values: gaps, constant channels."""
-        return self.statistics.notes
+        """What was noticed about the file, and about the values: gaps, constant channels."""
+        return (*self.file_notes, *self.statistics.notes)
 
     @property
     def statistics(self) -> Statistics:

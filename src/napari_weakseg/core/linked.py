@@ -134,6 +134,7 @@ class LinkedImage:
                 f"it was {record.shape} when it was added.",
                 "Put the old file back, or add the new one under another name.",
             )
+        source.n_channels = record.n_channels  # an older version took the fourth of any four for opacity
         return source
 
     def _watch(self, source: ImageSource) -> None:

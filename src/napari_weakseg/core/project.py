@@ -251,6 +251,7 @@ class Project:
             If the image cannot be read or does not fit the others.
         """
         source = ImageSource.open(path_or_array, axes, name, pixel_size=pixel_size, spatial_ndim=self.ndim)
+        file_notes = source.file_notes
         with self._lock:
             self._folder.check_there()
             if name is not None and name in self._images:
@@ -268,6 +269,8 @@ class Project:
             self._record.images.append(record)
             self._save()
             self._images = {**self._images, source.name: image}
+            for note in file_notes:
+                self._folder.note(note)
             return image
 
     def remove_image(self, name: str) -> None:

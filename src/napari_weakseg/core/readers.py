@@ -46,12 +46,13 @@ class Pixels(Protocol):
 
 @dataclass(frozen=True)
 class Opened:
-    """Pixels of an opened image, axes and pixel size as far as the file tells them, and how to close it."""
+    """Pixels of an opened image, what the file tells of axes and pixel size, how to close it, and what was noticed."""
 
     pixels: Pixels
     axes: str | None = None
     pixel_size: PixelSize | None = None
     close: Callable[[], None] = lambda: None
+    notes: tuple[str, ...] = ()
 
 
 def open_file(path: Path, *, name: str, spatial_ndim: int = 2) -> Opened:
@@ -122,7 +123,9 @@ def _opened_series(tiff: Any, path: Path, name: str, spatial_ndim: int) -> Opene
 
     series = tiff.series[0]
     axes = file_axes(series.axes, series.shape, name, spatial_ndim=spatial_ndim)
-    size = _tiff_pixel_size(tiff)
+    if "S" in axes and series.shape[axes.index("S")] == 4 and not _has_opacity(series.keyframe):
+        axes = axes.replace("S", "C")
+    size, notes = _tiff_pixel_size(tiff), _other_series(tiff, path)
     if series.dataoffset is not None and not series.is_multifile:  # one plain block of numbers
         end = series.dataoffset + series.nbytes
         if end > path.stat().st_size:
@@ -132,9 +135,28 @@ def _opened_series(tiff: Any, path: Path, name: str, spatial_ndim: int) -> Opene
             )
         dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
         tiff.close()
-        return Opened(PlainFile(path, dtype, series.dataoffset, series.shape), axes, size)
+        return Opened(PlainFile(path, dtype, series.dataoffset, series.shape), axes, size, notes=notes)
     store = series.aszarr(level=0)
-    return Opened(zarr.open_array(store, mode="r"), axes, size, tiff.close)
+    return Opened(zarr.open_array(store, mode="r"), axes, size, tiff.close, notes)
+
+
+def _has_opacity(page: Any) -> bool:
+    """Whether a page says that it is a colour picture, and its last channel opacity."""
+    import tifffile
+
+    opacity = {tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA}
+    return page.photometric == tifffile.PHOTOMETRIC.RGB and bool(opacity & set(page.extrasamples))
+
+
+def _other_series(tiff: Any, path: Path) -> tuple[str, ...]:
+    count = len(tiff.series)
+    if count == 1:
+        return ()
+    sizes = " × ".join(map(str, tiff.series[0].shape))
+    return (
+        f"“{path.name}” holds {count} images (positions or series); only the first ({sizes}) is used. "
+        "To use the others as well, save each as a file of its own.",
+    )
 
 
 def _tiff_pixel_size(tiff: Any) -> PixelSize | None:
