@@ -267,6 +267,14 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
         ImageSource.open(tmp_path / "empty.tif")
 
 
+def test_a_zarr_folder_of_several_things_is_called_that(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "plate.zarr" / "0", data=np.zeros((9, 9), np.uint8))
+    zarr.open_group(tmp_path / "plate.zarr", mode="a")
+    with pytest.raises(ImageError, match=r"plate.zarr” is a zarr folder, but no image.*for example “.*plate.zarr.0”"):
+        ImageSource.open(tmp_path / "plate.zarr")
+    assert ImageSource.open(tmp_path / "plate.zarr" / "0").shape == (9, 9)
+
+
 def test_a_part_outside_is_refused() -> None:
     with pytest.raises(ImageError, match=r"shape is \(30, 30\) \(YX\).*inside"):
         ImageSource.open(np.zeros((30, 30)), name="field").read((slice(0, 31), slice(0, 30)))

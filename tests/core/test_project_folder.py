@@ -1,6 +1,11 @@
 """What a project does in its folder, and what it leaves alone there."""
 
+import errno
+import json
+import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +13,7 @@ import tifffile
 import zarr
 
 from napari_weakseg import Project
-from napari_weakseg.core.errors import ProjectError, StorageError
+from napari_weakseg.core.errors import ImageError, ProjectError, StorageError
 
 STROKE = np.full((3, 3), 2)
 
@@ -129,3 +134,72 @@ def test_looking_makes_no_folders(project: Project) -> None:
         assert looked.images["field"].annotations.painted_counts() == {}
     assert not folder.exists()
     folder.with_name("gone").rename(folder)
+
+
+@pytest.mark.parametrize("forbidden", ["stat", "open"])
+def test_images_where_one_may_not_look_are_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forbidden: str
+) -> None:
+    (tmp_path / "private").mkdir()
+    np.save(tmp_path / "private" / "field.npy", np.zeros((20, 20), np.uint8))
+    with Project.create(tmp_path / "p", ["background", "nucleus"]) as project:
+        project.add_image(tmp_path / "private" / "field.npy").paint(STROKE, start=(0, 0))
+    allowed = getattr(Path, forbidden)
+
+    def refuse(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if "private" in path.parts:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return allowed(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, forbidden, refuse)
+    with Project.open(tmp_path / "p") as project:
+        (note,) = project.notes
+        assert "you have no permission to look at it. Ask for it" in note
+        assert "annotations of “field” are kept" in note
+        image = project.images["field"]
+        assert image.annotations.painted_counts() == {2: 9}
+        assert project.missing == (("field",) if forbidden == "stat" else ())
+        if forbidden == "stat":
+            with pytest.raises(ImageError, match="no permission"):
+                _ = image.source
+            with pytest.raises(ImageError, match="no permission"):
+                project.add_image(tmp_path / "private" / "field.npy")
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="all names are text there")
+def test_a_file_name_that_is_no_text_is_refused_and_nothing_stays_of_it(project: Project, tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"K\xf6rper.npy")
+    np.save(file, np.zeros((40, 50), np.uint8))
+    with pytest.raises(ImageError, match=r"K\?rper.npy” has characters.*Rename the file"):
+        project.add_image(file)
+    with pytest.raises(ImageError, match=r"K\?rper.npy” has characters"):
+        project.relink("field", file)
+    project.set_classes(project.classes.added("yeast"))
+    assert list(project.images) == ["field"]
+    assert project.add_image(file, copy=True).name == "K?rper"
+
+
+def test_what_a_full_disk_refused_can_be_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise OSError(errno.ENOSPC, "full")
+
+    pixels, path = np.zeros((20, 20), np.uint8), tmp_path / "p"
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_weakseg.core.storage.write_atomically", refuse)
+        with pytest.raises(StorageError, match="disk is full"):
+            Project.create(path, ["background", "nucleus"])
+    with Project.create(path, ["background", "nucleus"]) as project:
+        project.add_image(pixels, name="first")
+        with monkeypatch.context() as patch:
+            patch.setattr("napari_weakseg.core.storage.write_atomically", refuse)
+            for change in (
+                lambda: project.add_image(pixels, name="field"),
+                lambda: project.remove_image("first"),
+            ):
+                with pytest.raises(StorageError, match="disk is full"):
+                    change()
+        assert list(project.images) == ["first"]
+        project.add_image(pixels, name="field")
+        project.remove_image("first")
+        assert {file.name for file in (path / "images").iterdir()} == {"field.zarr"}
+        assert [image["name"] for image in json.loads((path / "project.json").read_text())["images"]] == ["field"]

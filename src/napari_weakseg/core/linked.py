@@ -6,8 +6,8 @@ from threading import Lock
 
 from napari_weakseg.core.errors import ImageError
 from napari_weakseg.core.images import ImageSource, Statistics
+from napari_weakseg.core.readers import unreadable
 from napari_weakseg.core.record import ImageRecord, StatisticsRecord, fingerprint, relative
-from napari_weakseg.core.storage import storage_errors
 
 
 class LinkedImage:
@@ -51,8 +51,11 @@ class LinkedImage:
 
     @property
     def missing(self) -> bool:
-        """Whether the file cannot be found."""
-        return not self.path.exists()
+        """Whether the file cannot be found, or lies where one may not look."""
+        try:
+            return not self.path.exists()
+        except OSError:
+            return True
 
     def source(self) -> ImageSource:
         """Open the pixels, once.
@@ -71,17 +74,16 @@ class LinkedImage:
     def note(self) -> str:
         """Say in one sentence that the file is gone or changed; forget measurements of a changed one."""
         name = self._record.name
-        if self.missing:
-            return (
-                f"The file “{self.path}” of the image “{name}” is missing. Its annotations are kept: "
-                "put the file back, or tell the project where it is now (relink)."
-            )
-        if self._record.owned:
-            return ""
-        with storage_errors(self.path, doing="read"):
-            unchanged = fingerprint(self.path) == (self._record.size_bytes, self._record.checksum)
-        if unchanged:
-            return ""
+        try:
+            if not self.path.exists():
+                return (
+                    f"The file “{self.path}” of the image “{name}” is missing. Its annotations are kept: "
+                    "put the file back, or tell the project where it is now (relink)."
+                )
+            if self._record.owned or fingerprint(self.path) == (self._record.size_bytes, self._record.checksum):
+                return ""
+        except OSError as error:
+            return f"{unreadable(self.path, name, error)} The annotations of “{name}” are kept."
         self._record.statistics = None
         return (
             f"The file “{self.path}” of the image “{name}” was changed since it was added: "
@@ -97,12 +99,12 @@ class LinkedImage:
             As `source`.
         """
         with self._lock:
-            source = self._opened(path)
+            source, seen = self._opened(path), relative(path, self._project)
             size_bytes, checksum = fingerprint(path)
             if checksum != self._record.checksum:
                 self._record.statistics = None
             self._record.size_bytes, self._record.checksum = size_bytes, checksum
-            self._record.path = relative(path, self._project)
+            self._record.path = seen
             self._record.owned = False
             self._source = source
             self._watch(source)
@@ -116,7 +118,11 @@ class LinkedImage:
 
     def _opened(self, path: Path) -> ImageSource:
         record = self._record
-        if not path.exists():
+        try:
+            there = path.exists()
+        except OSError as error:
+            raise unreadable(path, record.name, error) from error
+        if not there:
             raise ImageError(
                 f"The file “{path}” of “{record.name}” is missing; what you painted on it is kept.",
                 "Put the file back, or tell the project where it is now (relink).",

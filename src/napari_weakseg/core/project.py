@@ -1,5 +1,6 @@
 """A project: a folder with classes, images and what was said about them."""
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from napari_weakseg.core.images import ImageSource
 from napari_weakseg.core.importing import check_fits, folder_name, image_record, store_array, unused
 from napari_weakseg.core.lock import LOCK_NAME, ProjectLock
 from napari_weakseg.core.project_image import ProjectImage
-from napari_weakseg.core.record import ProjectRecord, parsed_config, parsed_project, saved_config
+from napari_weakseg.core.record import ImageRecord, ProjectRecord, parsed_config, parsed_project, saved_config
 from napari_weakseg.core.storage import read_json_or_backup, storage_errors, write_json
 
 __all__ = ["Project", "ProjectImage"]
@@ -85,17 +86,23 @@ class Project:
         if path.exists() and (not path.is_dir() or any(item.name != LOCK_NAME for item in path.iterdir())):
             there = "a project" if (path / _FILE).exists() else "something else"
             raise ProjectError(f"“{path}” holds {there} already.", "Open it, or choose a new folder.")
-        with storage_errors(path):
-            for folder in ("annotations", "predictions", "checkpoints"):
-                (path / folder).mkdir(parents=True, exist_ok=True)
-        lock = ProjectLock(path)
         record = ProjectRecord(
             ndim=3 if ndim == 3 else 2,
             classes=tuple(table),
             config=saved_config(config or TrainConfig()),
         )
-        project = cls(ProjectFolder(path, lock), record)
-        project._save()
+        with storage_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+        project = cls(ProjectFolder(path, ProjectLock(path)), record)
+        try:
+            with storage_errors(path):
+                for folder in ("annotations", "predictions", "checkpoints"):
+                    (path / folder).mkdir(exist_ok=True)
+            project._save()
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)  # it was new or empty
+            project.close()
+            raise
         return project
 
     @classmethod
@@ -256,7 +263,8 @@ class Project:
             self._folder.check_there()
             if name is not None and name in self._images:
                 raise ImageError(f"There is an image “{name}” in the project already.", "Choose another name.")
-            source.name = unused(source.name, set(self._images))
+            plain = source.name.encode(errors="replace").decode()  # not all that a disk calls a name is text
+            source.name = unused(plain, set(self._images))
             check_fits(source, self._record)
             taken = {file.stem.lower() for file in (self.path / "images").glob("*.zarr")}
             folder = folder_name(source.name, taken | {item.folder for item in self._record.images})
@@ -266,8 +274,12 @@ class Project:
             self._folder.discard(self.path / "annotations" / folder)
             record = image_record(source, folder, self.path, owned=owned)
             image = ProjectImage(self, record, source)
-            self._record.images.append(record)
-            self._save()
+            try:
+                self._save_images([*self._record.images, record])
+            except BaseException:
+                if owned:
+                    shutil.rmtree(image.path, ignore_errors=True)
+                raise
             self._images = {**self._images, source.name: image}
             for note in file_notes:
                 self._folder.note(note)
@@ -277,9 +289,7 @@ class Project:
         """Take an image out; its annotations go to the project's folder ``trash``, its file stays."""
         with self._lock:
             image = self.image(name)
-            self._folder.check_there()
-            self._record.images.remove(image._record)
-            self._save()
+            self._save_images([record for record in self._record.images if record is not image._record])
             self._images = {key: value for key, value in self._images.items() if key != name}
             self._folder.discard(self.path / "annotations" / image._record.folder)
             if image._record.owned:
@@ -356,6 +366,15 @@ class Project:
         self._findings_unsaved = False
         self._findings_saved_s = time.monotonic()
         write_json(self.path / _FILE, self._record.model_dump(mode="json", by_alias=True), backup=True)
+
+    def _save_images(self, images: list[ImageRecord]) -> None:
+        """Save another list of images; the old one stays where the disk refuses."""
+        before, self._record.images = self._record.images, images
+        try:
+            self._save()
+        except BaseException:
+            self._record.images = before
+            raise
 
     def _save_findings(self) -> None:
         """Save what was measured on an image: now, or with the next one if the last was saved a moment ago."""

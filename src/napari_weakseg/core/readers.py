@@ -63,12 +63,12 @@ def open_file(path: Path, *, name: str, spatial_ndim: int = 2) -> Opened:
     ImageError
         If the file is missing, of an unknown kind, cut off, or packed in a way that cannot be unpacked here.
     """
-    if not path.exists():
-        raise ImageError(
-            f"The file “{path}” of the image “{name}” is missing.", "Put it back, or show where it is now."
-        )
     suffix = path.suffix.lower()
     try:
+        if not path.exists():
+            raise ImageError(
+                f"The file “{path}” of the image “{name}” is missing.", "Put it back, or show where it is now."
+            )
         if suffix in {".tif", ".tiff"}:
             return _open_tiff(path, name, spatial_ndim)
         if path.is_dir():
@@ -91,6 +91,16 @@ def unreadable(path: Path | None, name: str, error: Exception) -> ImageError:
             f"“{path or name}” is packed in a way that needs the package imagecodecs.",
             "Run “pip install imagecodecs”, or save the image without compression.",
             repr(error),
+        )
+    if isinstance(error, PermissionError):
+        return ImageError(
+            f"The image “{path or name}” cannot be read: you have no permission to look at it.",
+            "Ask for it, or copy the image to a folder of your own.",
+            repr(error),
+        )
+    if isinstance(error, FileNotFoundError):
+        return ImageError(
+            f"The image “{path or name}” cannot be read: it is not there any more.", "Put it back.", repr(error)
         )
     return ImageError(
         f"The image “{path or name}” cannot be read: it seems to be damaged or cut off.",
@@ -208,6 +218,12 @@ def _open_zarr(path: Path, spatial_ndim: int) -> Opened:
         return Opened(node, axes)
     attributes = dict(node.attrs)
     multiscales: Any = attributes.get("ome", attributes)
+    if "multiscales" not in multiscales:
+        inside = sorted(path / name for name in node)
+        raise ImageError(
+            f"“{path}” is a zarr folder, but no image: it holds {len(inside)} other things (images, series or wells).",
+            f"Choose an image inside it, for example “{inside[0]}”." if inside else "Choose another one.",
+        )
     multiscale = multiscales["multiscales"][0]
     finest = multiscale["datasets"][0]
     axes_info = [a if isinstance(a, dict) else {"name": a} for a in multiscale["axes"]]

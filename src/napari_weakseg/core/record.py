@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_weakseg.core.classes import ClassInfo
 from napari_weakseg.core.config import TrainConfig
-from napari_weakseg.core.errors import NewerSchema, ProjectError
+from napari_weakseg.core.errors import ImageError, NewerSchema, ProjectError
 from napari_weakseg.core.images import Statistics
 
 SCHEMA = 1
@@ -130,8 +130,21 @@ def fingerprint(path: Path) -> tuple[int, str]:
 
 
 def relative(path: Path, folder: Path) -> str:
-    """`path` as seen from `folder`, with forward slashes; absolute where they share no root."""
+    """`path` as seen from `folder`, with forward slashes; absolute where they share no root.
+
+    Raises
+    ------
+    ImageError
+        If it has a name that cannot be written down.
+    """
     try:
-        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+        seen = Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
     except ValueError:  # another drive on Windows
-        return path.resolve().as_posix()
+        seen = path.resolve().as_posix()
+    shown = seen.encode(errors="replace").decode()
+    if shown != seen:
+        raise ImageError(
+            f"The name of the file “{shown}” has characters in it that are not known (shown as “?”).",
+            "Rename the file or its folder, then add it again.",
+        )
+    return seen
