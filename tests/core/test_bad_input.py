@@ -75,6 +75,8 @@ def test_objects_boxes_tags_and_coverage_that_do_not_fit(project: Project) -> No
         (lambda: image.add_box("nucleus", (5,), (9,)), "axes Y, X"),
         (lambda: image.remove_box(0), "no box number 0.*has 0 boxes"),
         (lambda: image.tag(9, True), "no class “9”"),
+        (lambda: image.tag("nucleus", "absent"), "“absent” says neither.*“nucleus” is on “field”.*False for absent"),
+        (lambda: image.tag("nucleus", 1), "“1” says neither"),
         (lambda: image.coverage("nucleus", "all"), "“all” is no coverage.*'all objects'"),
         (lambda: image.coverage("nucleus", "exact", (0, 0)), "only one of start and stop.*Give both"),
         (lambda: image.frame_region((0,)), r"no frame \(0,\)"),
@@ -102,6 +104,9 @@ def test_images_that_do_not_fit_the_project(project: Project, tmp_path: Path) ->
         project.add_image(np.zeros((30, 30, 3), np.uint8), name="rgb")
     with pytest.raises(ImageError, match=r"“field” in the project already.*another name"):
         project.add_image(np.zeros((30, 30)), name="field")
+    for size in ({"X": 0.1, "Y": 0.1}, {"X": ("µm", 0.1)}, {"pixel": (0.1, "µm")}, {"X": "0.1"}):
+        with pytest.raises(ImageError, match=r"pixel size .* of “field-2” is not understood.*\(0\.1, \"µm\"\)"):
+            project.add_image(np.zeros((30, 30)), name="field-2", pixel_size=size)
     with pytest.raises(ImageError, match="is empty"):
         project.add_image(np.zeros((0, 30)), name="nothing")
     with pytest.raises(ImageError, match="complex128"):

@@ -191,6 +191,8 @@ def test_frames_of_a_stack_and_of_a_volume(tmp_path: Path) -> None:
     with Project.create(tmp_path / "3d", ["background", "nucleus"], ndim=3) as project:
         sizes = {"Z": (2.0, "µm"), "Y": (0.5, "µm"), "X": (0.5, "µm")}
         image = project.add_image(stack, name="volumes", axes="TZYX", pixel_size=sizes)
+        lower = {axis.lower(): size for axis, size in sizes.items()}
+        assert project.add_image(stack, name="again", axes="tzyx", pixel_size=lower).spacing == image.spacing
         assert image.frames() == [(0,), (1,)]
         image.paint(np.full((1, 1, 1), 2), start=(0, 4, 15, 15))
         image.coverage("nucleus", "all objects")

@@ -1,6 +1,6 @@
 """Axis letters: what they mean, how they are guessed, and which order arrays have."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from napari_weakseg.core.errors import ImageError
 
@@ -87,6 +87,31 @@ def file_axes(axes: str, shape: Sequence[int], name: str, *, spatial_ndim: int =
         if free:
             letters = letters.replace(generic, free[0], 1)
     return letters
+
+
+def checked_pixel_size(sizes: Mapping[str, tuple[float, str]], name: str) -> dict[str, tuple[float, str]]:
+    """Pixel size by axis letter, as a person gave it.
+
+    Raises
+    ------
+    ImageError
+        If a letter is no axis, or if there are not a number and a unit to each.
+
+    Examples
+    --------
+    >>> checked_pixel_size({"y": (0.5, "µm"), "x": (0.5, "µm")}, "field01")
+    {'Y': (0.5, 'µm'), 'X': (0.5, 'µm')}
+    """
+    try:
+        found = {axis.upper(): (float(size), str(unit)) for axis, (size, unit) in sizes.items()}
+    except (TypeError, ValueError):
+        found = {}
+    if not found or not set(found) <= set(LABEL_AXES):
+        raise ImageError(
+            f"The pixel size {sizes} of “{name}” is not understood.",
+            'Give size and unit of each axis, for example {"Y": (0.1, "µm"), "X": (0.1, "µm")}.',
+        )
+    return found
 
 
 def label_axes_of(axes: str) -> str:

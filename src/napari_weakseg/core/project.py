@@ -8,6 +8,7 @@ from threading import RLock
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
+from napari_weakseg.core.axes import checked_pixel_size
 from napari_weakseg.core.classes import ClassInfo, ClassTable
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import ImageError, ProjectError, StorageError
@@ -257,7 +258,9 @@ class Project:
         ImageError
             If the image cannot be read or does not fit the others.
         """
-        source = ImageSource.open(path_or_array, axes, name, pixel_size=pixel_size, spatial_ndim=self.ndim)
+        source = ImageSource.open(path_or_array, axes, name, spatial_ndim=self.ndim)
+        if pixel_size:
+            source.pixel_size = checked_pixel_size(pixel_size, source.name)
         file_notes = source.file_notes
         with self._lock:
             self._folder.check_there()

@@ -234,6 +234,11 @@ class ProjectImage:
     def tag(self, class_: str | int, present: bool | None) -> None:
         """Say that a class is present (True) or absent (False) in the image, or unknown (None)."""
         class_id = self._project.classes.id_of(class_)
+        if not isinstance(present, bool | np.bool_ | None):
+            raise AnnotationError(
+                f"“{present}” says neither that “{class_}” is on “{self.name}” nor that it is not.",
+                "Use True for present, False for absent, None for unknown.",
+            )
         with self._changing():
             self._marks.set_tag(class_id, None if present is None else bool(present))
 
