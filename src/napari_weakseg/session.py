@@ -369,20 +369,23 @@ class Session:
         Raises
         ------
         TrainingError
-            Nothing has been learned yet, the disk refuses, a file would be written over the image, or it was stopped.
+            Nothing has been learned yet, the disk refuses, a file would be written over an image of the project or over
+            anything but an earlier result, or it was stopped.
         ProjectError
             No image of that name.
         """
-        answer = self._ask(self._results(name, Path(folder), objects=objects, split=split, min_px=min_px))
+        answer = self._ask(self._results(name, Path(folder), False, objects=objects, split=split, min_px=min_px))
         assert isinstance(answer, Stored)
         return list(answer.files)
 
-    def _results(self, name: str, folder: Path, *, objects: bool, split: float | None, min_px: int | None) -> Store:
+    def _results(
+        self, name: str, folder: Path, asked: bool, *, objects: bool, split: float | None, min_px: int | None
+    ) -> Store:
         """Ask for the files of an image."""
         from napari_weakseg.engine.exporting import Results
 
         image = self.project.image(name)
-        results = Results(self.project, image, folder, objects=objects)
+        results = Results(self.project, image, folder, objects=objects, asked=asked)
         then = functools.partial(results.write, split=split, min_px=min_px)
         return Store(next(self._ids), name, tuple(image.frames()), results.opened, then, tuple(results.files))
 
@@ -492,12 +495,14 @@ class Session:
     ) -> int:
         """As :meth:`save_results`, in the background: `stored` or `refused` brings the end.
 
+        Files that are there are replaced, but for images of the project: whoever calls this has asked.
+
         Returns
         -------
         int
             The request id that `stored` or `refused` carries.
         """
-        request = self._results(name, folder, objects=objects, split=split, min_px=min_px)
+        request = self._results(name, folder, True, objects=objects, split=split, min_px=min_px)
         self._runner.send(request)
         return request.request_id
 

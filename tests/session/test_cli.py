@@ -149,10 +149,11 @@ def test_object_numbers_are_kept(run, project, tmp_path):
 def test_export_writes_what_was_asked_for(run, project, tmp_path):
     run("annotate", "p.weakseg", "a", _labels(tmp_path / "l.tif"))
     run("export", "p.weakseg", "--out", "said")
-    np.testing.assert_array_equal(tifffile.imread(tmp_path / "said" / "a.tif"), tifffile.imread(tmp_path / "l.tif"))
+    said = tifffile.imread(tmp_path / "said" / "a_annotation.tif")
+    np.testing.assert_array_equal(said, tifffile.imread(tmp_path / "l.tif"))
     run("train", "p.weakseg", "--steps", "1")
     run("export", "p.weakseg", "--out", "grown", "--what", "grown")
-    assert set(np.unique(tifffile.imread(tmp_path / "grown" / "a.tif"))) == {0}  # the fake grows background
+    assert set(np.unique(tifffile.imread(tmp_path / "grown" / "a_grown.tif"))) == {0}  # the fake grows background
 
 
 def test_mistakes_of_the_person_are_told_on_stderr(run, project, tmp_path):
@@ -238,6 +239,32 @@ def test_results_are_never_written_over_the_image(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "is an image of the project" in result.stderr
     np.testing.assert_array_equal(tifffile.imread(file), pixels)
+
+
+def test_an_export_beside_the_raw_images_leaves_them_alone(run, project, tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    with Project.open(project) as opened:
+        for name in ("c", str(raw / "c"), "../c", "C"):  # arrays read from raw/c.tif, say
+            opened.add_image(np.zeros(SHAPE, np.uint8), name=name, axes="YX")
+    tifffile.imwrite(raw / "c.tif", np.ones(SHAPE, np.uint8))
+    for _ in range(2):  # what was exported before is replaced
+        written = json.loads(run("export", "p.weakseg", "--out", "raw", "--json").stdout)
+    assert (tifffile.imread(raw / "c.tif") == 1).all()
+    assert len({Path(file).name.lower() for file in written.values()}) == len(written) == 6
+    assert {Path(file).parent for file in written.values()} == {Path("raw")}
+
+
+def test_what_a_person_has_changed_is_not_written_over(run, project, tmp_path):
+    run("train", "p.weakseg", "--steps", "1")
+    ask = ["predict", "p.weakseg", "a", "--out", "out", "--probabilities"]
+    for ending in ("classes", "probabilities"):
+        run(*ask)
+        corrected = tmp_path / "out" / f"a_{ending}.tif"
+        tifffile.imwrite(corrected, np.full(SHAPE, 7, np.uint8))
+        assert f"a_{ending}.tif” is in the way" in run(*ask, code=1).stderr.replace("\n", " ")
+        assert (tifffile.imread(corrected) == 7).all()
+        corrected.unlink()
 
 
 def test_results_beside_the_images_are_no_images_the_next_time(run, project, tmp_path):

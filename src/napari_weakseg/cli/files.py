@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from napari_weakseg.core.errors import AnnotationError, ImageError, ProjectError
 from napari_weakseg.core.images import ImageSource
-from napari_weakseg.core.label_files import write_image
+from napari_weakseg.core.label_files import check_replaceable, write_image
+from napari_weakseg.core.names import result_name
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.engine.exporting import TIFF_PX
@@ -113,8 +114,10 @@ def write_probabilities(session: Session, name: str, folder: Path) -> Path:
             f"“{name}” is too large for a file of probabilities.",
             "Use --zarr: it tells how sure each pixel's class is.",
         )
+    file = folder / f"{result_name(name, session.project.images)}_probabilities.tif"
+    check_replaceable([file], session.project.images.values())
     shares = session.predict(name, probabilities=True)
-    return write_image(folder / f"{name}_probabilities.tif", shares, f"C{image.label_axes}", image)
+    return write_image(file, shares, f"C{image.label_axes}", image)
 
 
 def prediction_jobs(project: Project, images: list[str] | None) -> list[str | Path]:

@@ -35,7 +35,8 @@ from napari_weakseg.cli.shell import (
     tell,
 )
 from napari_weakseg.core.errors import ImageError
-from napari_weakseg.core.label_files import without_background, write_image
+from napari_weakseg.core.label_files import check_replaceable, without_background, write_image
+from napari_weakseg.core.names import result_name
 from napari_weakseg.core.project import Project
 from napari_weakseg.session import Session
 
@@ -120,7 +121,7 @@ def predict(
         follow(session, bar, task)
         for job in jobs:
             with member(opened, job) as name:
-                store = folder / f"{name}.ome.zarr"
+                store = folder / f"{result_name(name, opened.images)}.ome.zarr"
                 if predict_there is not None:
                     tell_share = functools.partial(_tell_share, bar, task)
                     files = [predict_there(opened, name, store, **wanted, device=device, on_progress=tell_share)]
@@ -211,18 +212,20 @@ def export(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Write the annotation of every image, or where its blobs have grown to, as label images (TIFF).
+    """Write the annotation of every image, or where its blobs have grown to: NAME_annotation.tif or NAME_grown.tif.
 
     Annotation keeps its numbers: 0 is not annotated. Grown blobs have 0 for the background. Predictions: predict.
     """
     written: dict[str, str] = {}
     with Project.open(project) as opened, Session(opened, device=device) as session:
+        files = {name: out / f"{result_name(name, opened.images)}_{what.value}.tif" for name in opened.images}
+        check_replaceable(files.values(), opened.images.values())
         for name, image in opened.images.items():
             if what is What.ANNOTATION:
                 labels = np.asarray(image.annotations.labels[...], np.uint8)
             else:
                 labels = without_background(session.grown(name))
-            written[name] = str(write_image(out / f"{name}.tif", labels, image.label_axes, image))
+            written[name] = str(write_image(files[name], labels, image.label_axes, image))
     tell(written, as_json, "\n".join(written.values()))
 
 

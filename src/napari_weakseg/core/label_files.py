@@ -1,6 +1,6 @@
-"""Label images as TIFF files that other programs read."""
+"""Label images as TIFF files that other programs read; nothing that is not a result of ours is written over."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 
 from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.errors import ProjectError
+from napari_weakseg.core.prediction_store import is_store
 from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.storage import storage_errors
 
-__all__ = ["without_background", "write_image"]
+__all__ = ["check_replaceable", "is_result", "without_background", "write_image"]
+
+_SOFTWARE = "napari-weakseg"  # stands in every TIFF of ours, and no longer in one that another program saved
+_TIFF = {".tif", ".tiff"}
 
 
 def without_background(labels: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
@@ -21,26 +25,64 @@ def without_background(labels: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
     return np.where(labels == BACKGROUND, 0, labels).astype(np.uint8)
 
 
-def write_image(path: Path, values: NDArray[Any], axes: str, image: ProjectImage) -> Path:
-    """Write a TIFF with its axes, and the pixel size where it is known (as OME-TIFF).
+def is_result(path: Path) -> bool:
+    """Whether a file or folder is a result as we wrote it; what a person has saved anew is not."""
+    if path.suffix.lower() not in _TIFF or not path.is_file():
+        return is_store(path)
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return tiff.pages.first.software == _SOFTWARE
+    except Exception:  # decoders raise all sorts of things on damaged files
+        return False
+
+
+def check_replaceable(files: Iterable[Path], images: Iterable[ProjectImage], *, asked: bool = False) -> None:
+    """Make sure that results may be written, before any is.
+
+    Parameters
+    ----------
+    files : iterable of Path
+        To be written; a table goes with the TIFF of its name.
+    images : iterable of ProjectImage
+        All of the project: their files are never written over.
+    asked : bool
+        A person has said that whatever else is there may go.
 
     Raises
     ------
     ProjectError
-        If that is the file of the image itself.
+        Naming what is in the way.
+    """
+    ours = {image.path.resolve() for image in images}
+    for file in files:
+        if file.resolve() in ours:
+            raise ProjectError(
+                f"“{file}” is an image of the project, and is not written over.",
+                "Choose another folder for the results.",
+            )
+        if not asked and file.exists() and not is_result(file.with_suffix(".tif") if file.suffix == ".csv" else file):
+            raise ProjectError(
+                f"“{file}” is in the way: it was not written by napari-weakseg, or was changed since.",
+                "Choose another folder for the results, or move that file away.",
+            )
+
+
+def write_image(path: Path, values: NDArray[Any], axes: str, image: ProjectImage) -> Path:
+    """Write a TIFF with its axes, and the pixel size where it is known (as OME-TIFF); see `check_replaceable`.
+
+    Raises
+    ------
     StorageError
         If the disk refuses.
     """
-    if path.resolve() == image.path.resolve():
-        raise ProjectError(
-            f"“{path}” is the image itself, and is not written over.", "Choose another folder for the results."
-        )
     sizes: Mapping[str, tuple[float, str]] = {} if image.missing else image.source.pixel_size or {}
     metadata: dict[str, Any] = {"axes": axes}
     for axis, (size, unit) in sizes.items():
         if axis in "XYZ" and axis in axes:
             metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": unit}
+    part = path.with_name(f".{path.name}.part")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        tifffile.imwrite(path, values, compression="zlib", metadata=metadata, ome=len(metadata) > 1)
+        tifffile.imwrite(part, values, compression="zlib", metadata=metadata, ome=len(metadata) > 1, software=_SOFTWARE)
+        part.replace(path)
     return path

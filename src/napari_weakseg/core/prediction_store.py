@@ -22,13 +22,18 @@ from napari_weakseg.core.storage import read_json, storage_errors, write_atomica
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["PredictionStore"]
+__all__ = ["PredictionStore", "is_store"]
 
 _CHUNK_PX = {2: 512, 3: 64}
 _STATE, _DONE = "weakseg.json", "done.txt"
 _LABELS, _CERTAINTY, _OBJECTS = "0", "certainty/0", "labels/objects/0"
 _LAYOUT = 2
 _UNITS = {"µm": "micrometer", "nm": "nanometer", "mm": "millimeter"}
+
+
+def is_store(path: Path) -> bool:
+    """Whether a folder is a prediction on disk."""
+    return (path / _STATE).exists()
 
 
 class PredictionStore:
@@ -68,7 +73,7 @@ class PredictionStore:
                 "made_by": made_by,
                 "layout": _LAYOUT,
             }
-            found = read_json(path / _STATE) if (path / _STATE).exists() else {}
+            found = read_json(path / _STATE) if is_store(path) else {}
             taken = path.is_file() or (path.exists() and any(path.iterdir()))
             if taken and found.get("image") != image.name:  # nothing that is not ours is written over
                 raise ProjectError(

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 
-from napari_weakseg.core.errors import ProjectError
-from napari_weakseg.core.label_files import without_background, write_image
+from napari_weakseg.core.label_files import check_replaceable, without_background, write_image
+from napari_weakseg.core.names import result_name
 from napari_weakseg.core.prediction_store import PredictionStore
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
@@ -28,10 +28,15 @@ class Results:
         Chosen by a person.
     objects : bool
         Ids of single objects and a table of them too.
+    asked : bool
+        A person has said that files which are there already may be replaced, whoever wrote them.
     """
 
-    def __init__(self, project: Project, image: ProjectImage, folder: Path, *, objects: bool) -> None:
+    def __init__(
+        self, project: Project, image: ProjectImage, folder: Path, *, objects: bool, asked: bool = False
+    ) -> None:
         self._project, self._image, self._folder, self._objects = project, image, folder, objects
+        self._name, self._asked = result_name(image.name, project.images), asked
         self._large = prod(image.label_shape) > TIFF_PX
 
     @property
@@ -39,7 +44,7 @@ class Results:
         """Folder that is predicted into; it stays where the image is large."""
         if self._large:
             return self._file(".ome.zarr")
-        return self._project.prediction_dir / f".{self._image.name}.part"
+        return self._project.prediction_dir / f".{self._name}.part"
 
     def opened(self, made_by: str) -> PredictionStore:
         """Open what is predicted into, for a prediction that depends on `made_by` beside the image.
@@ -47,17 +52,12 @@ class Results:
         Raises
         ------
         ProjectError
-            If a file would be written over an image of the project, or something else is in the way.
+            If a file would be written over an image of the project or, where nobody was asked, over anything but an
+            earlier result.
         StorageError
             If the disk refuses.
         """
-        images = {image.path.resolve() for image in self._project.images.values()}
-        for file in self.files:
-            if file.resolve() in images:
-                raise ProjectError(
-                    f"“{file}” is an image of the project, and is not written over.",
-                    "Choose another folder for the results.",
-                )
+        check_replaceable(self.files, self._project.images.values(), asked=self._asked)
         return PredictionStore(self.store, self._image, self._project.ndim, made_by)
 
     @property
@@ -72,7 +72,7 @@ class Results:
         return self._file("_objects.csv")
 
     def _file(self, ending: str) -> Path:
-        return self._folder / f"{self._image.name}{ending}"
+        return self._folder / f"{self._name}{ending}"
 
     def write(
         self, store: PredictionStore, least_px: int = 0, *, split: float | None = None, min_px: int | None = None
@@ -88,8 +88,6 @@ class Results:
 
         Raises
         ------
-        ProjectError
-            If a file would be written over the image.
         StorageError
             If the disk refuses.
         """

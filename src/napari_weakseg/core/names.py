@@ -1,0 +1,53 @@
+"""Names: of an image, from its file, and of its results, as every system accepts them."""
+
+import re
+from collections.abc import Iterable
+from itertools import chain, count
+from pathlib import Path
+
+ENDINGS = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".zarr", ".npy", ".png", ".jpg", ".jpeg", ".bmp")
+_UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f]+')
+
+
+def stem_of(path: Path) -> str:
+    """Name of an image file without its ending; other dots belong to the name.
+
+    Examples
+    --------
+    >>> stem_of(Path("drug_0.5uM.tif")), stem_of(Path("plate.ome.tif"))
+    ('drug_0.5uM', 'plate')
+    """
+    ending = next((end for end in ENDINGS if path.name.lower().endswith(end)), "")
+    return path.name[: len(path.name) - len(ending)] or path.name
+
+
+def distinct(name: str, taken: set[str]) -> str:
+    """`name`, with a number behind it where it is taken, in capitals or not; it is added to those taken.
+
+    Examples
+    --------
+    >>> distinct("Field", {"field", "field-2"})
+    'Field-3'
+    """
+    new = next(n for n in chain([name], (f"{name}-{i}" for i in count(2))) if n.casefold() not in taken)
+    taken.add(new.casefold())
+    return new
+
+
+def result_name(name: str, images: Iterable[str]) -> str:
+    """How the files of an image's results begin: in no other folder, and like no other image's.
+
+    Parameters
+    ----------
+    name : str
+    images : iterable of str
+        Names of all images of the project.
+
+    Examples
+    --------
+    >>> result_name("../scan", ["../scan"]), result_name("Field", ["field", "Field"])
+    ('_scan', 'Field-2')
+    """
+    taken: set[str] = set()
+    names = {image: distinct(_UNSAFE.sub("_", image).strip(" .") or "image", taken) for image in images}
+    return names[name]
