@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_weakseg.core.checks import Place, check_class_ids, placed, whole_numbers
 from napari_weakseg.core.config import TrainConfig
-from napari_weakseg.core.errors import ProjectError, TrainingError
+from napari_weakseg.core.errors import TrainingError
 from napari_weakseg.core.prediction_store import PredictionStore
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
@@ -531,15 +532,19 @@ class Session:
         -------
         mapping of class name to ClassScore
             Dice, IoU and pixel counts of each class.
+
+        Raises
+        ------
+        AnnotationError
+            If the masks are no class ids, or have another size than the image.
+        TrainingError
+            As of :meth:`predict`.
         """
-        image = self.project.image(name)
-        masks = np.asarray(masks)
-        if masks.shape != tuple(image.label_shape):
-            raise ProjectError(
-                f"The masks are {_times(masks.shape)} pixels, but “{name}” is {_times(image.label_shape)}.",
-                "Give masks of the image's own size, without the channels.",
-            )
-        return score(np.asarray(self.predict(name)), masks, self.project.classes.names)
+        image, classes = self.project.image(name), self.project.classes
+        place = Place("masks", name, image.label_axes, image.label_shape)
+        checked, region = placed(whole_numbers(masks, what="masks", name=name), None, place)
+        check_class_ids(checked, region, classes, name=name)
+        return score(np.asarray(self.predict(name)), checked, classes.names)
 
     def _ask(self, request: Request) -> _Met:
         self._awaited[request.request_id] = None
@@ -638,7 +643,3 @@ def _stack(blocks: list[_Block], image: ProjectImage, channels: bool) -> _Block:
     head = blocks[0].shape[:1] if channels else ()
     shaped: _Block = whole.reshape((*head, *frame_shape, *blocks[0].shape[channels:]))
     return shaped
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape))

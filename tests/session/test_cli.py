@@ -51,6 +51,13 @@ def _labels(path, value=2):
     return path
 
 
+def _annotated(project, name="a"):
+    with Project.open(project) as opened:
+        said = opened.images[name].annotations
+        kinds = {c: said.coverage_of(opened.classes.id_of(c)) for c in opened.classes.names}
+        return np.asarray(said.labels[...]), np.asarray(said.objects[...]), kinds
+
+
 def test_projects_are_merged(run, project, tmp_path):
     run("new", "q.weakseg", "--classes", "background, fibre")
     run("annotate", "p.weakseg", "a", str(_labels(tmp_path / "m.tif")))
@@ -135,6 +142,82 @@ def test_exact_masks_say_what_is_background_too(run, project, tmp_path):
         assert not knowledge.conflicts.any()
         assert (knowledge.certain > 0).all()
         np.testing.assert_array_equal(opened.images["a"].annotations.labels[...][2:4, 2:6], 2)
+
+
+def test_one_mask_for_each_class_is_taken_beside_the_others(run, tmp_path):
+    run("new", "three.weakseg", "--classes", "background,nucleus,cytoplasm")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros(SHAPE, np.uint8))
+    run("add", "three.weakseg", "a.tif")
+    nuclei, cytoplasm = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)
+    nuclei[1:3], cytoplasm[3:5] = 1, 1
+    tifffile.imwrite("n.tif", nuclei)
+    tifffile.imwrite("c.tif", cytoplasm)
+    exact = ("--coverage", "exact")
+    told = run("annotate", "three.weakseg", "a", "n.tif", "--as-class", "nucleus", *exact).stdout
+    assert told == "a: 16 pixels annotated, exact (nucleus 16).\n"
+    assert _annotated("three.weakseg")[2] == {"background": "some", "nucleus": "exact", "cytoplasm": "some"}
+    run("annotate", "three.weakseg", "a", "c.tif", "--as-class", "cytoplasm", *exact)
+    np.testing.assert_array_equal(_annotated("three.weakseg")[0], nuclei * 2 + cytoplasm * 3)
+    with Project.open("three.weakseg") as opened:
+        assert not opened.images["a"].knowledge().conflicts.any()
+
+    tifffile.imwrite("n.tif", np.roll(nuclei, 1, axis=0))  # half of it on cytoplasm, half of the old mask left out
+    again = ("annotate", "three.weakseg", "a", "n.tif", "--as-class", "nucleus", *exact)
+    assert "8 pixels of “n.tif” are painted as “cytoplasm”" in run(*again, code=1).stderr.replace("\n", " ")
+    np.testing.assert_array_equal(_annotated("three.weakseg")[0], nuclei * 2 + cytoplasm * 3)
+    run(*again, "--replace")
+    np.testing.assert_array_equal(_annotated("three.weakseg")[0][:, 0], [0, 0, 2, 2, 3, 0])
+
+
+@pytest.mark.parametrize("trust", ["sure", "rough"])
+def test_a_refused_mask_changes_nothing(run, project, tmp_path, trust):
+    run("annotate", "p.weakseg", "a", _labels(tmp_path / "l.tif"))
+    before = _annotated(project)
+    wrong = np.zeros(SHAPE, np.int64)
+    wrong[0], wrong[5] = 7, -1
+    tifffile.imwrite("negative.tif", wrong)
+    np.save("large.npy", np.abs(wrong) * 2**40)
+    objects = ["--objects"] if trust == "sure" else []
+    run("annotate", "p.weakseg", "a", "negative.tif", "--as-class", "cell", "--trust", trust, *objects, code=1)
+    run("annotate", "p.weakseg", "a", "large.npy", "--as-class", "cell", "--objects", code=1)
+    for old, new in zip(before, _annotated(project), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, bool])
+def test_a_mask_of_0_and_1_is_not_taken_for_background(run, project, tmp_path, dtype):
+    mask = np.zeros(SHAPE, dtype)
+    mask[2:4, 2:6] = 1
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    tifffile.imwrite(masks / "a.tif", mask)
+    run("train", "p.weakseg", "--steps", "1")
+    for command in (("annotate", "p.weakseg", "a", masks / "a.tif"), ("evaluate", "p.weakseg", masks)):
+        told = run(*command, code=1).stderr.replace("\n", " ")
+        assert "1 is the number of “background”" in told
+        assert "--as-class" in told
+        run(*command, "--as-class", "cell")
+    assert _annotated(project)[0].sum() == 16
+    _labels(masks / "b.tif")  # here 2 occurs, so 1 is a class id beside it as well
+    assert json.loads(run("evaluate", "p.weakseg", masks, "--json").stdout).keys() == {"a", "b"}
+
+
+def test_a_label_file_has_its_own_axes_and_all_its_digits(run, project, tmp_path):
+    film = np.random.default_rng(0).integers(0, 3, (3, 3, *SHAPE), np.uint8)
+    with Project.open(project) as opened:
+        opened.add_image(film, name="film", axes="TZYX")
+    tifffile.imwrite("named.ome.tif", film.swapaxes(0, 1), ome=True, metadata={"axes": "ZTYX"})
+    tifffile.imwrite("unnamed.tif", film, photometric="minisblack")
+    run("annotate", "p.weakseg", "film", "unnamed.tif")
+    run("export", "p.weakseg", "--out", "out")
+    for file in ("named.ome.tif", "unnamed.tif", "out/film_annotation.tif"):
+        run("annotate", "p.weakseg", "film", file)
+        np.testing.assert_array_equal(_annotated(project, "film")[0], film)
+    ids = np.zeros(SHAPE, np.int32)
+    ids[0], ids[1] = 2**24, 2**24 + 1
+    tifffile.imwrite("ids.tif", ids)
+    run("annotate", "p.weakseg", "a", "ids.tif", "--as-class", "cell", "--objects")
+    np.testing.assert_array_equal(_annotated(project)[1], ids)
 
 
 def test_object_numbers_are_kept(run, project, tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_weakseg.core.errors import ProjectError, TrainingError
+from napari_weakseg.core.errors import AnnotationError, ProjectError, TrainingError
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.messages import Phase
 from napari_weakseg.session import Session
@@ -86,8 +86,14 @@ def test_errors_say_what_to_do(session):
         session.predict("b")
     with pytest.raises(TrainingError, match="How long"):
         session.train()
-    with pytest.raises(ProjectError, match="2 × 2"):
-        session.evaluate("a", np.ones((2, 2), int))
+    for masks, words in [
+        (np.ones((2, 2), int), "2 × 2"),
+        (np.ones(SHAPE, bool), "true/false"),
+        (np.full(SHAPE, 1.5), "whole numbers"),
+        (np.full(SHAPE, 57), "hold 57"),
+    ]:
+        with pytest.raises(AnnotationError, match=words):
+            session.evaluate("a", masks)
 
 
 def test_a_failing_training_is_raised(session, fake_trainer, monkeypatch):

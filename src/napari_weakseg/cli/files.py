@@ -1,20 +1,14 @@
-"""Label images of the command line: read, put into class ids, written."""
+"""Files of the command line: which images are meant, and probabilities."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from napari_weakseg.core.errors import AnnotationError, ImageError, ProjectError
-from napari_weakseg.core.images import ImageSource
+from napari_weakseg.core.errors import ImageError, ProjectError
 from napari_weakseg.core.label_files import check_replaceable, write_image
 from napari_weakseg.core.names import result_name
 from napari_weakseg.core.project import Project
-from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.engine.exporting import TIFF_PX
 from napari_weakseg.session import Session
 
@@ -46,64 +40,6 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
         else:
             found.append(path)
     return found
-
-
-def read_labels(path: Path, image: ProjectImage, ndim: int) -> NDArray[np.integer[Any]]:
-    """Read a label image of the size of `image`, int (*label_shape).
-
-    Raises
-    ------
-    ImageError, AnnotationError
-        If it cannot be read, or has another size or no whole numbers.
-    """
-    axes = image.label_axes if path.suffix.lower() != ".zarr" else None
-    try:
-        source = ImageSource.open(path, axes, spatial_ndim=ndim)
-    except ImageError:
-        source = ImageSource.open(path, spatial_ndim=ndim)
-    shape = tuple(image.label_shape)
-    if tuple(source.label_shape) != shape or source.n_channels != 1:
-        size = " × ".join(map(str, source.shape))
-        wanted = " × ".join(map(str, shape))
-        raise AnnotationError(
-            f"“{path.name}” is {size} pixels, but “{image.name}” is {wanted}.",
-            "Give a label image of the image's own size, with one number for each pixel.",
-        )
-    values = source.read(tuple(slice(0, size) for size in shape))[0]
-    whole: NDArray[np.int64] = values.astype(np.int64)
-    if not np.array_equal(whole, values):
-        raise AnnotationError(
-            f"“{path.name}” holds numbers that are not whole.", "Save it as a label image (integers)."
-        )
-    return whole
-
-
-def as_classes(
-    labels: NDArray[np.integer[Any]], n_classes: int, *, name: str, as_class: int | None, zero: int
-) -> NDArray[np.integer[Any]]:
-    """Class ids from a label image.
-
-    Parameters
-    ----------
-    labels : int (*S)
-    n_classes : int
-    name : str
-        Of the file, for messages.
-    as_class : int or None
-        Class of every pixel that is not 0, whatever its number.
-    zero : int
-        What 0 stands for: 1 the background, 0 nothing known.
-    """
-    if as_class is not None:
-        labels = np.where(labels != 0, as_class, 0)
-    largest, smallest = int(labels.max(initial=0)), int(labels.min(initial=0))
-    if largest > n_classes or smallest < 0:
-        wrong = largest if largest > n_classes else smallest
-        raise AnnotationError(
-            f"“{name}” holds the number {wrong}, but the classes have the numbers 1 to {n_classes}.",
-            "If its numbers are objects, not classes, give the class they belong to with --as-class.",
-        )
-    return np.where(labels == 0, zero, labels)
 
 
 def write_probabilities(session: Session, name: str, folder: Path) -> Path:

@@ -5,14 +5,19 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
-from napari_weakseg.cli.files import as_classes, image_files, read_labels
+from napari_weakseg.cli.files import image_files
 from napari_weakseg.cli.info import as_text, describe
+from napari_weakseg.cli.masks import Labels, as_classes, beside, check_named, pixels_of, read_labels
 from napari_weakseg.cli.shell import AsClass, Folder, Json, Zero, app, guarded, named, tell
-from napari_weakseg.core.annotations import Coverage
+from napari_weakseg.core.annotations import Coverage, Trust
+from napari_weakseg.core.checks import check_object_ids
 from napari_weakseg.core.merging import merge
 from napari_weakseg.core.project import Project
+from napari_weakseg.core.project_image import ProjectImage
+from napari_weakseg.core.regions import whole
 
 
 class CoverageChoice(StrEnum):
@@ -86,13 +91,21 @@ def annotate(
     objects: Annotated[bool, typer.Option("--objects", help="The numbers tell objects apart.")] = False,
     zero: Annotated[
         Zero | None,
-        typer.Option(help="What 0 stands for; background where the coverage is exact, else unknown."),
+        typer.Option(
+            help="What 0 stands for; if left out, background where the coverage of all classes is exact, else unknown."
+        ),
     ] = None,
     trust: Annotated[
         TrustChoice, typer.Option(help="Whether the labels are right, or a mask that may be wrong, and of what kind.")
     ] = TrustChoice.SURE,
+    replace: Annotated[bool, typer.Option("--replace", help="With --as-class: paint over other classes.")] = False,
 ) -> None:
-    """Take a label image as annotation."""
+    """Take a label image as annotation: instead of what is painted or, with --as-class, beside it.
+
+    With --as-class, only that class changes, also its coverage alone, and what is 0 stays as it is. So masks of one
+    class each can be given one after another. Where the coverage is exact, or with --trust, earlier paint of that class
+    goes. Pixels that are painted as another class are refused unless --replace is given.
+    """
     with Project.open(project) as opened:
         target = named(opened, image)
         table = opened.classes
@@ -105,17 +118,32 @@ def annotate(
             )
         values = read_labels(labels, target, opened.ndim)
         exact = coverage is CoverageChoice.EXACT
-        background = zero is Zero.BACKGROUND or (zero is None and exact)
-        ids = as_classes(values, len(table), name=labels.name, as_class=class_id, zero=int(background))
-        target.paint(ids, trust=trust.value)
+        background = zero is Zero.BACKGROUND or (zero is None and exact and class_id is None)
+        said = new = as_classes(values, table, name=labels.name, as_class=class_id, zero=int(background))
+        if class_id is None:
+            check_named([values], table, name=labels.name)
+        else:
+            only = class_id if exact or trust is not TrustChoice.SURE else None
+            new = beside(_painted(target, trust.value), said, table, only=only, replace=replace, name=labels.name)
+        if objects:
+            check_object_ids(values, whole(values.shape), name=image)
+        target.paint(new, trust=trust.value)
+        told = f"{int((said > 0).sum())} pixels", f"({pixels_of(said, table)})"
         if trust is not TrustChoice.SURE:
-            typer.echo(f"{image}: {int((ids > 0).sum())} pixels claimed, {trust.value}.")
+            typer.echo(f"{image}: {told[0]} claimed, {trust.value} {told[1]}.")
             return
         if objects and as_class is not None:
             target.paint_objects(as_class, values)
         kind: Coverage = coverage.value
-        target.coverage(None if class_id is None or background else class_id, kind)
-        typer.echo(f"{image}: {int((ids > 0).sum())} pixels annotated, {kind}.")
+        target.coverage(class_id, kind)
+        typer.echo(f"{image}: {told[0]} annotated, {kind} {told[1]}.")
+
+
+def _painted(image: ProjectImage, trust: Trust) -> Labels:
+    """Class ids that are painted, or claimed by the mask of another trust."""
+    said = image.annotations
+    labels = said.labels if trust == "sure" else said.claims.get(trust)
+    return np.zeros(image.label_shape, np.uint8) if labels is None else np.asarray(labels[...])
 
 
 @app.command()

@@ -12,14 +12,8 @@ import numpy as np
 import typer
 from rich.progress import Progress, TaskID
 
-from napari_weakseg.cli.files import (
-    as_classes,
-    image_files,
-    member,
-    prediction_jobs,
-    read_labels,
-    write_probabilities,
-)
+from napari_weakseg.cli.files import image_files, member, prediction_jobs, write_probabilities
+from napari_weakseg.cli.masks import as_classes, check_named, read_labels
 from napari_weakseg.cli.shell import (
     AsClass,
     Device,
@@ -159,12 +153,14 @@ def evaluate(
                 f"No mask in “{masks}” has the name of an image of the project.",
                 "Name the masks like the images, or give --image.",
             )
+        if class_id is None:
+            every = (read_labels(file, named(opened, name), opened.ndim) for name, file in pairs)
+            check_named(every, opened.classes, name=masks.name)
         result = {}
         for name, file in pairs:
             values = read_labels(file, named(opened, name), opened.ndim)
-            ids = as_classes(
-                values, len(opened.classes), name=file.name, as_class=class_id, zero=int(zero is Zero.BACKGROUND)
-            )
+            background = int(zero is Zero.BACKGROUND)
+            ids = as_classes(values, opened.classes, name=file.name, as_class=class_id, zero=background)
             result[name] = {c: asdict(s) for c, s in session.evaluate(name, ids).items()}
     lines = [
         f"{name}: {c}: Dice {_number(s['dice'])}, IoU {_number(s['iou'])}"

@@ -128,6 +128,11 @@ class ImageSource:
         ImageError
             If the region lies outside, or if the file is damaged there.
         """
+        # always a copy: what was opened may be somebody's array
+        return np.array(self.read_exactly(region), np.float32, order="C")
+
+    def read_exactly(self, region: Region) -> NDArray[Any]:
+        """As `read`, in the type of the file, which may be too long for float32; not to be written into."""
         inside = len(region) == len(self.label_shape) and all(
             0 <= s.start <= s.stop <= size for s, size in zip(region, self.label_shape, strict=True)
         )
@@ -147,8 +152,7 @@ class ImageSource:
             raise unreadable(self.path, self.name, error) from error
         order = [self.axes.index(axis) for axis in CHANNEL + LABEL_AXES if axis in self.axes]
         block = block.transpose(order)
-        # always a copy: what was opened may be somebody's array
-        return np.array(block if CHANNEL in self.axes else block[np.newaxis], np.float32, order="C")
+        return block if CHANNEL in self.axes else block[np.newaxis]
 
     def normalised(self, region: Region) -> NDArray[np.float32]:
         """Values of a region, each channel's 1st percentile at 0 and 99th at 1, clipped to [-1, 4].

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.errors import ProjectError
+from napari_weakseg.core.names import TIFF
 from napari_weakseg.core.prediction_store import is_store
 from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.storage import storage_errors
@@ -17,7 +18,6 @@ from napari_weakseg.core.storage import storage_errors
 __all__ = ["check_replaceable", "is_result", "without_background", "write_image"]
 
 _SOFTWARE = "napari-weakseg"  # stands in every TIFF of ours, and no longer in one that another program saved
-_TIFF = {".tif", ".tiff"}
 
 
 def without_background(labels: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
@@ -27,7 +27,7 @@ def without_background(labels: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
 
 def is_result(path: Path) -> bool:
     """Whether a file or folder is a result as we wrote it; what a person has saved anew is not."""
-    if path.suffix.lower() not in _TIFF or not path.is_file():
+    if path.suffix.lower() not in TIFF or not path.is_file():
         return is_store(path)
     try:
         with tifffile.TiffFile(path) as tiff:
@@ -83,6 +83,14 @@ def write_image(path: Path, values: NDArray[Any], axes: str, image: ProjectImage
     part = path.with_name(f".{path.name}.part")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        tifffile.imwrite(part, values, compression="zlib", metadata=metadata, ome=len(metadata) > 1, software=_SOFTWARE)
+        tifffile.imwrite(
+            part,
+            values,
+            photometric="minisblack",
+            compression="zlib",
+            metadata=metadata,
+            ome=len(metadata) > 1,
+            software=_SOFTWARE,
+        )
         part.replace(path)
     return path

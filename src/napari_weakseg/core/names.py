@@ -6,6 +6,7 @@ from itertools import chain, count
 from pathlib import Path
 
 ENDINGS = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".zarr", ".npy", ".png", ".jpg", ".jpeg", ".bmp")
+TIFF = frozenset({".tif", ".tiff"})
 _UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f]+')
 
 
