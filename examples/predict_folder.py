@@ -43,12 +43,12 @@ def main() -> None:
 
     options.out.mkdir(parents=True, exist_ok=True)
     with Project.open(folder) as project, Session(project) as session:
+        names = {image.path.resolve(): name for name, image in project.images.items()}
         for path in sorted(images.glob("*.tif*")):
-            if path.stem not in project.images:
-                project.add_image(path)
-            labels = session.predict(path.stem)
+            name = names.get(path.resolve()) or project.add_image(path).name
+            labels = session.predict(name)
             labels[labels == 1] = 0  # background is 0 in label images that other programs read
-            tifffile.imwrite(options.out / f"{path.stem}_labels.tif", labels, compression="zlib")
+            tifffile.imwrite(options.out / f"{name}_labels.tif", labels, compression="zlib")
             print(f"{path.name}: {(labels > 0).mean():.0%} of the pixels belong to an object")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_weakseg.core.errors import TrainingError
+from napari_weakseg.core.guests import add_guest
 from napari_weakseg.core.prediction_store import PredictionStore
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.factory import checkpoints_of, trainer_factory
@@ -45,7 +46,7 @@ class _Job:
     project : str
         Its folder.
     image, file : str
-        Name and path of the image: it may be in the project for the time being only.
+        Name and path of the image, which may be no part of the project.
     state : str
         Folder of what was learned.
     device : str
@@ -146,7 +147,7 @@ def predict_on(
         raise TrainingError("The dask scheduler has no workers.", "Start some: dask worker ADDRESS --nthreads 1.")
     project.flush()
     folder, state = str(project.path.resolve()), str(states[0].resolve())
-    job = _Job(folder, name, str(image.path), state, device, threads)
+    job = _Job(folder, name, str(image.path.resolve()), state, device, threads)
     made_by, least_px, starts = _result(client.submit(_looked_up, job, pure=False))
     store = PredictionStore(Path(path), image, project.ndim, made_by)
     tasks = (
@@ -204,6 +205,8 @@ def _result(future: Any) -> Any:
 def _trainer(job: _Job) -> tuple[TrainerProtocol, str]:
     """Make a network of what was learned, with its fingerprint; kept for the next piece."""
     project = Project.open(job.project, read_only=True)
+    if job.image not in project.images:
+        add_guest(project, Path(job.file), job.image)
     trainer = trainer_factory(project, None, device=job.device, seed=0, threads=job.threads)()
     trainer.load(Path(job.state))
     return trainer, trainer.fingerprint

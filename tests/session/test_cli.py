@@ -129,10 +129,64 @@ def test_a_folder_of_other_images_is_predicted_and_not_kept(run, project, tmp_pa
     other.mkdir()
     tifffile.imwrite(other / "c.tif", np.ones(SHAPE, np.float32))
     written = json.loads(run("predict", "p.weakseg", "other", "a", "images/b.tif", "--json").stdout)
-    assert list(written) == ["c", "a", "b"]
+    assert list(written) == ["a", "c", "b"]
     assert all(Path(file).exists() for files in written.values() for file in files)
     with Project.open(project) as opened:
         assert list(opened.images) == ["a", "b"]
+
+
+def test_names_keep_their_dots_and_no_two_results_are_alike(run, project, tmp_path):
+    run("train", "p.weakseg", "--steps", "1")
+    files = ["drug_0.1uM.tif", "drug_0.5uM.tif", "plate.ome.tif", "s1/well.tif", "s2/Well.tif", "s2/a.tif"]
+    for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        tifffile.imwrite(file, np.ones(SHAPE, np.float32))
+    done = run("predict", "p.weakseg", *files, "--out", "out", "--json")
+    names = ["drug_0.1uM", "drug_0.5uM", "plate", "well", "Well-2", "a-2"]
+    assert list(json.loads(done.stdout)) == names
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {f"{name}_classes.tif" for name in names}
+    assert "“s2/Well.tif” are called “Well-2”" in done.stderr.replace("\n", " ")
+
+    run("add", "p.weakseg", *files[:3])
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for file in (*files[:3], "stranger.tif", "a_classes.tif"):
+        _labels(masks / file)
+    done = run("evaluate", "p.weakseg", "masks", "--json")
+    assert list(json.loads(done.stdout)) == names[:3]
+    assert "stranger.tif" in done.stderr
+    assert "a_classes.tif" in done.stderr
+
+
+def test_results_are_no_images(run, project, tmp_path):
+    run("train", "p.weakseg", "--steps", "1")
+    run("predict", "p.weakseg", "--out", "out")
+    corrected = tmp_path / "images" / "a_classes.tif"
+    tifffile.imwrite(corrected, np.ones(SHAPE, np.uint8))  # saved anew by a person
+    given = sorted((tmp_path / "images").glob("*.tif"))
+    done = run("predict", "p.weakseg", "out", *given, "--json")
+    assert list(json.loads(done.stdout)) == ["a", "b"]
+    assert "a_classes.tif" in done.stderr
+
+
+def test_predicting_a_file_does_not_touch_the_project(run, project, tmp_path, monkeypatch):
+    run("train", "p.weakseg", "--steps", "1")
+    tifffile.imwrite("c.tif", np.ones(SHAPE, np.float32))
+
+    def contents():
+        return {path: path.read_bytes() for path in project.rglob("*") if path.is_file() and path.suffix != ".lock"}
+
+    before, during = contents(), []
+    save = session_module.Session.save_results
+
+    def saved(self, *args, **kwargs):
+        during.append(contents())
+        return save(self, *args, **kwargs)
+
+    monkeypatch.setattr(session_module.Session, "save_results", saved)
+    run("predict", "p.weakseg", "c.tif", "--out", "out", "--objects")
+    assert (tmp_path / "out" / "c_objects.tif").exists()
+    assert before == during[0] == contents()
 
 
 def test_exact_masks_say_what_is_background_too(run, project, tmp_path):

@@ -5,20 +5,21 @@ from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 
+from napari_weakseg.cli.shell import warn
 from napari_weakseg.core.errors import ImageError, ProjectError
-from napari_weakseg.core.label_files import check_replaceable, write_image
-from napari_weakseg.core.names import result_name
+from napari_weakseg.core.guests import add_guest, remove_guest
+from napari_weakseg.core.label_files import check_replaceable, is_result, write_image
+from napari_weakseg.core.names import ENDINGS, distinct, result_name, stem_of
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.exporting import TIFF_PX
 from napari_weakseg.session import Session
 
-IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".npy", ".zarr"})
-
-_OF_RESULTS = ("_classes", "_objects", "_probabilities")  # endings of their names
+_SUFFIXES = frozenset(Path(ending).suffix for ending in ENDINGS)
+_OF_RESULTS = ("_classes", "_objects", "_probabilities", "_annotation", "_grown")  # endings of their names
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:
-    """Images among the paths, those in folders included, in order of name; without results that lie beside an image.
+    """Images among the paths, those in folders included, in order of name; results of ours are left out.
 
     Raises
     ------
@@ -29,16 +30,48 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise ImageError(f"“{path}” does not exist.", "Check the name and the folder.")
-        if path.is_dir() and path.suffix.lower() != ".zarr":
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-            results = {p.stem + ending for p in inside for ending in _OF_RESULTS}
-            inside = [p for p in inside if p.stem not in results]
-            if not inside:
-                endings = ", ".join(sorted(IMAGE_SUFFIXES))
-                raise ImageError(f"There is no image in “{path}”.", f"Images end in {endings}.")
-            found += inside
+        inside = _inside(path) if path.is_dir() and path.suffix.lower() != ".zarr" else [path]
+        if not inside:
+            raise ImageError(f"There is no image in “{path}”.", f"Images end in {', '.join(sorted(_SUFFIXES))}.")
+        found += inside
+    beside = {file.with_name(stem_of(file) + ending) for file in found for ending in _OF_RESULTS}
+    results = {file for file in found if file.with_name(stem_of(file)) in beside or is_result(file)}
+    if results:
+        warn(f"Left out, because they are results: {', '.join(sorted(file.name for file in results))}.")
+    return [file for file in found if file not in results]
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Images in a folder, without the hidden ones that macOS puts beside them."""
+    files = [file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES]
+    return sorted(file for file in files if not file.name.startswith("."))
+
+
+def masks_of(project: Project, masks: Path) -> dict[str, Path]:
+    """Masks by the image whose name, or whose file's name, they have; it is told which have none.
+
+    Raises
+    ------
+    ImageError
+        If there is none.
+    """
+    names = {stem_of(image.path): name for name, image in project.images.items()}
+    names |= {name: name for name in project.images}
+    found: dict[str, Path] = {}
+    strange: list[str] = []
+    for file in [masks] if masks.is_file() else image_files([masks]):
+        name = names.get(stem_of(file))
+        if name is None or name in found:
+            strange.append(file.name)
         else:
-            found.append(path)
+            found[name] = file
+    if not found:
+        raise ImageError(
+            f"No mask in “{masks}” has the name of an image of the project.",
+            "Name the masks like the images, or give --image.",
+        )
+    if strange:
+        warn(f"Left out, because they are no image's name, or one's a second time: {', '.join(strange)}.")
     return found
 
 
@@ -56,31 +89,35 @@ def write_probabilities(session: Session, name: str, folder: Path) -> Path:
     return write_image(file, shares, f"C{image.label_axes}", image)
 
 
-def prediction_jobs(project: Project, images: list[str] | None) -> list[str | Path]:
-    """List names of the project's images, and files that are not among them."""
+def prediction_jobs(project: Project, images: list[str] | None) -> dict[str, Path | None]:
+    """List what to predict by name, with the file where it is no image of the project; no two names are alike."""
     if not images:
         if not project.images:
             raise ProjectError("There is no image in this project.", "Add some: napari-weakseg add.")
-        return list(project.images)
-    jobs: list[str | Path] = []
-    for given in images:
-        jobs += [given] if given in project.images else image_files([Path(given)])
+        return dict.fromkeys(project.images)
+    names = {image.path.resolve(): name for name, image in project.images.items()}
+    taken = {name.casefold() for name in project.images}
+    jobs: dict[str, Path | None] = dict.fromkeys(given for given in images if given in project.images)
+    for file in image_files(Path(given) for given in images if given not in project.images):
+        path = file.resolve()
+        if path not in names:
+            names[path] = name = distinct(stem_of(file), taken)
+            jobs[name] = file
+            if name != stem_of(file):
+                warn(f"The results of “{file}” are called “{name}”: there is another “{stem_of(file)}”.")
+        elif names[path] in project.images:
+            jobs[names[path]] = None
     return jobs
 
 
 @contextmanager
-def member(project: Project, job: str | Path) -> Iterator[str]:
-    """Give the name of an image in the project; a file that is not part of it is so for the time being."""
-    if isinstance(job, str):
-        yield job
+def member(project: Project, name: str, file: Path | None) -> Iterator[None]:
+    """Have an image in the project for the time being, if it is given by its file."""
+    if file is None:
+        yield
         return
-    file = job.resolve()
-    known = [name for name, image in project.images.items() if image.path.resolve() == file]
-    if known:
-        yield known[0]
-        return
-    image = project.add_image(job)
+    add_guest(project, file, name)
     try:
-        yield image.name
+        yield
     finally:
-        project.remove_image(image.name)
+        remove_guest(project, name)

@@ -12,7 +12,7 @@ import numpy as np
 import typer
 from rich.progress import Progress, TaskID
 
-from napari_weakseg.cli.files import image_files, member, prediction_jobs, write_probabilities
+from napari_weakseg.cli.files import masks_of, member, prediction_jobs, write_probabilities
 from napari_weakseg.cli.masks import as_classes, check_named, read_labels
 from napari_weakseg.cli.shell import (
     AsClass,
@@ -28,7 +28,6 @@ from napari_weakseg.cli.shell import (
     progress_bar,
     tell,
 )
-from napari_weakseg.core.errors import ImageError
 from napari_weakseg.core.label_files import check_replaceable, without_background, write_image
 from napari_weakseg.core.names import result_name
 from napari_weakseg.core.project import Project
@@ -113,8 +112,8 @@ def predict(
         jobs = prediction_jobs(opened, images)
         task = bar.add_task("Predicting", total=len(jobs))
         follow(session, bar, task)
-        for job in jobs:
-            with member(opened, job) as name:
+        for name, file in jobs.items():
+            with member(opened, name, file):
                 store = folder / f"{result_name(name, opened.images)}.ome.zarr"
                 if predict_there is not None:
                     tell_share = functools.partial(_tell_share, bar, task)
@@ -145,19 +144,12 @@ def evaluate(
     """Compare predictions with masks: Dice and IoU of each class."""
     with Project.open(project) as opened, Session(opened, device=device) as session:
         class_id = None if as_class is None else opened.classes.id_of(as_class)
-        files = image_files([masks])
-        pairs = [(image, files[0])] if image is not None else [(f.stem, f) for f in files]
-        pairs = [(name, file) for name, file in pairs if image is not None or name in opened.images]
-        if not pairs:
-            raise ImageError(
-                f"No mask in “{masks}” has the name of an image of the project.",
-                "Name the masks like the images, or give --image.",
-            )
+        pairs = masks_of(opened, masks) if image is None else {image: masks}
         if class_id is None:
-            every = (read_labels(file, named(opened, name), opened.ndim) for name, file in pairs)
+            every = (read_labels(file, named(opened, name), opened.ndim) for name, file in pairs.items())
             check_named(every, opened.classes, name=masks.name)
         result = {}
-        for name, file in pairs:
+        for name, file in pairs.items():
             values = read_labels(file, named(opened, name), opened.ndim)
             background = int(zero is Zero.BACKGROUND)
             ids = as_classes(values, opened.classes, name=file.name, as_class=class_id, zero=background)

@@ -54,13 +54,18 @@ def guarded(command: Callable[_P, _R]) -> Callable[_P, _R]:
             return command(*args, **kwargs)
         except WeaksegError as error:
             _errors.print(f"[red]Error:[/] {_plain(error.problem)}", soft_wrap=True)
-            _errors.print(_plain(error.remedy), soft_wrap=True)
+            warn(error.remedy)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             _errors.print("Stopped. What was learned is saved.")
             raise typer.Exit(130) from None
 
     return run
+
+
+def warn(text: str) -> None:
+    """Say on stderr what a person should know; the command goes on."""
+    _errors.print(_plain(text), soft_wrap=True)
 
 
 def _plain(text: str) -> str:

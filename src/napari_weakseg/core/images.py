@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_weakseg.core.axes import CHANNEL, LABEL_AXES, guessed_axes, label_axes_of, normalised_axes
 from napari_weakseg.core.errors import ImageError
+from napari_weakseg.core.names import stem_of
 from napari_weakseg.core.readers import Opened, PixelSize, open_file, unreadable
 from napari_weakseg.core.regions import Region, region_of, whole
 
@@ -96,7 +97,7 @@ class ImageSource:
         axes : str, optional
             Letters of TZCYX (S = colour); as the file tells or guessed from the shape if left out.
         name : str, optional
-            The file's stem if left out.
+            The file's name without its ending if left out.
         pixel_size : mapping, optional
             Axis letter → (size, unit), instead of what the file tells.
         spatial_ndim : {2, 3}
@@ -110,7 +111,7 @@ class ImageSource:
         path = None
         if isinstance(path_or_array, str | Path):
             path = Path(path_or_array).expanduser().absolute()
-            name = name or path.name.split(".")[0]
+            name = name or stem_of(path)
             opened = open_file(path, name=name, spatial_ndim=spatial_ndim)
         else:
             name = name or "image"
