@@ -212,6 +212,21 @@ def test_nothing_marked_is_told(make_project: MakeProject, ready: MakeTrainer) -
     assert_healthy(steps(ready(project), 2))
 
 
+def test_marked_images_that_are_gone_are_told(make_project: MakeProject, ready: MakeTrainer, tmp_path: Path) -> None:
+    project = make_project()
+    for name in ("gone", "replaced"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((40, 40), np.float32))
+        project.add_image(tmp_path / f"{name}.npy").paint(np.full((5, 5), 2, np.uint8), start=(2, 2))
+    project.close()
+    (tmp_path / "gone.npy").unlink()
+    np.save(tmp_path / "replaced.npy", np.zeros((30, 40), np.float32))
+    with (
+        Project.open(project.path) as opened,
+        pytest.raises(TrainingError, match=r"cannot be read: “gone”, “replaced”"),
+    ):
+        ready(opened)
+
+
 def test_one_class_alone_is_told(make_project: MakeProject, ready: MakeTrainer) -> None:
     project = make_project()
     image = project.add_image(np.zeros((40, 40), np.float32), name="a", axes="YX")

@@ -189,6 +189,20 @@ def test_predicting_a_file_does_not_touch_the_project(run, project, tmp_path, mo
     assert before == during[0] == contents()
 
 
+def test_images_that_are_gone_are_told_and_the_others_predicted(run, project, tmp_path):
+    for name in "ab":
+        run("annotate", "p.weakseg", name, _labels(tmp_path / f"{name}_l.tif"))
+    tifffile.imwrite(tmp_path / "images" / "b.tif", np.ones(SHAPE, np.float32))
+    (tmp_path / "images" / "a.tif").unlink()
+    for command in (("train", "p.weakseg", "--steps", "1"), ("export", "p.weakseg", "--out", "said"), ("suggest",)):
+        told = run(*command, *(["p.weakseg"] if len(command) == 1 else [])).stderr.replace("\n", " ")
+        assert "of the image “a” is missing" in told
+        assert "of the image “b” was changed" in told
+    done = run("predict", "p.weakseg", "--out", "out", "--json", code=1)
+    assert list(json.loads(done.stdout)) == ["b"]
+    assert "1 of 2 images are not predicted: a." in done.stderr
+
+
 def test_exact_masks_say_what_is_background_too(run, project, tmp_path):
     run("annotate", "p.weakseg", "a", _labels(tmp_path / "m.tif", 255), "--as-class", "cell", "--coverage", "exact")
     with Project.open(project) as opened:

@@ -11,7 +11,7 @@ import typer
 from napari_weakseg.cli.files import image_files
 from napari_weakseg.cli.info import as_text, describe
 from napari_weakseg.cli.masks import Labels, as_classes, beside, check_named, pixels_of, read_labels
-from napari_weakseg.cli.shell import AsClass, Folder, Json, Zero, app, guarded, named, tell
+from napari_weakseg.cli.shell import AsClass, Folder, Json, Zero, app, guarded, named, opened_project, tell
 from napari_weakseg.core.annotations import Coverage, Trust
 from napari_weakseg.core.checks import check_object_ids
 from napari_weakseg.core.merging import merge
@@ -58,7 +58,7 @@ def add(
     axes: Annotated[str | None, typer.Option(help="Letters of TZCYX, S = colour, e.g. ZCYX.")] = None,
 ) -> None:
     """Add images to a project; the files stay where they are."""
-    with Project.open(project) as opened:
+    with opened_project(project) as opened:
         for path in image_files(images):
             image = opened.add_image(path, axes=axes)
             typer.echo(f"{image.name}: {' × '.join(map(str, image.source.shape))} ({image.source.axes})")
@@ -75,7 +75,7 @@ def merge_projects(
     What is background in one may be a class of another, so it is only taken over where nothing speaks against it.
     """
     with ExitStack() as stack:
-        opened = [stack.enter_context(Project.open(path)) for path in others]
+        opened = [stack.enter_context(opened_project(path)) for path in others]
         made = stack.enter_context(merge(project, opened))
         typer.echo(f"Made “{made.name}”: {len(made.images)} images, classes {', '.join(made.classes.names)}.")
 
@@ -106,7 +106,7 @@ def annotate(
     class each can be given one after another. Where the coverage is exact, or with --trust, earlier paint of that class
     goes. Pixels that are painted as another class are refused unless --replace is given.
     """
-    with Project.open(project) as opened:
+    with opened_project(project) as opened:
         target = named(opened, image)
         table = opened.classes
         class_id = None if as_class is None else table.id_of(as_class)
@@ -150,6 +150,6 @@ def _painted(image: ProjectImage, trust: Trust) -> Labels:
 @guarded
 def info(project: Folder, as_json: Json = False) -> None:
     """Tell what a project holds."""
-    with Project.open(project) as opened:
+    with Project.open(project) as opened:  # its notes are part of what is told
         described = describe(opened)
     tell(described, as_json, as_text(described))

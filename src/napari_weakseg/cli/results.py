@@ -25,12 +25,14 @@ from napari_weakseg.cli.shell import (
     follow,
     guarded,
     named,
+    opened_project,
     progress_bar,
     tell,
+    warn,
 )
+from napari_weakseg.core.errors import ImageError
 from napari_weakseg.core.label_files import check_replaceable, without_background, write_image
 from napari_weakseg.core.names import result_name
-from napari_weakseg.core.project import Project
 from napari_weakseg.session import Session
 
 
@@ -93,6 +95,8 @@ def predict(
 
     With --scheduler the workers of a dask cluster predict, one network each. They need the folder of the project and
     the images under the same paths.
+
+    An image that is gone or cannot be read is named on stderr and the exit code is 1; the others are predicted.
     """
     if zarr and probabilities:
         raise typer.BadParameter("--zarr writes how sure the classes are, not all probabilities; leave one out.")
@@ -101,31 +105,44 @@ def predict(
     if scheduler is not None and not zarr:
         raise typer.BadParameter("--scheduler writes OME-Zarr only; give --zarr too.")
     written: dict[str, list[str]] = {}
+    failed: list[str] = []
     wanted: dict[str, Any] = {"objects": objects, "split": split, "min_px": min_px}
     with (
-        Project.open(project) as opened,
+        opened_project(project) as opened,
         Session(opened, device=device) as session,
         progress_bar() as bar,
         _cluster(scheduler) as predict_there,
     ):
         folder = out or opened.prediction_dir
         jobs = prediction_jobs(opened, images)
+
+        def predicted(name: str) -> list[Path]:
+            store = folder / f"{result_name(name, opened.images)}.ome.zarr"
+            if predict_there is not None:
+                tell_share = functools.partial(_tell_share, bar, task)
+                return [predict_there(opened, name, store, **wanted, device=device, on_progress=tell_share)]
+            if zarr:
+                return [session.predict_to(name, store, **wanted)]
+            first = [write_probabilities(session, name, folder)] if probabilities else []
+            return [*session.save_results(name, folder, **wanted), *first]
+
         task = bar.add_task("Predicting", total=len(jobs))
         follow(session, bar, task)
         for name, file in jobs.items():
-            with member(opened, name, file):
-                store = folder / f"{result_name(name, opened.images)}.ome.zarr"
-                if predict_there is not None:
-                    tell_share = functools.partial(_tell_share, bar, task)
-                    files = [predict_there(opened, name, store, **wanted, device=device, on_progress=tell_share)]
-                elif zarr:
-                    files = [session.predict_to(name, store, **wanted)]
-                else:
-                    first = [write_probabilities(session, name, folder)] if probabilities else []
-                    files = [*session.save_results(name, folder, **wanted), *first]
-                written[name] = [str(file) for file in files]
+            try:
+                with member(opened, name, file):
+                    _ = opened.images[name].source  # one that cannot be read does not keep the others waiting
+                    written[name] = [str(made) for made in predicted(name)]
+            except ImageError as error:
+                warn(error.problem)
+                failed.append(name)
             bar.advance(task)
     tell(written, as_json, "\n".join(file for files in written.values() for file in files))
+    if failed:
+        raise ImageError(
+            f"{len(failed)} of {len(jobs)} images are not predicted: {', '.join(failed)}.",
+            "What is wrong with each is told above; the others are done.",
+        )
 
 
 @app.command()
@@ -142,7 +159,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Compare predictions with masks: Dice and IoU of each class."""
-    with Project.open(project) as opened, Session(opened, device=device) as session:
+    with opened_project(project) as opened, Session(opened, device=device) as session:
         class_id = None if as_class is None else opened.classes.id_of(as_class)
         pairs = masks_of(opened, masks) if image is None else {image: masks}
         if class_id is None:
@@ -173,7 +190,7 @@ def suggest(
     as_json: Json = False,
 ) -> None:
     """Say what to annotate next, and with which kind of mark."""
-    with Project.open(project) as opened, Session(opened, device=device, seed=seed) as session:
+    with opened_project(project) as opened, Session(opened, device=device, seed=seed) as session:
         found = session.suggest(number, query=query.value)
     told = [
         {
@@ -205,7 +222,7 @@ def export(
     Annotation keeps its numbers: 0 is not annotated. Grown blobs have 0 for the background. Predictions: predict.
     """
     written: dict[str, str] = {}
-    with Project.open(project) as opened, Session(opened, device=device) as session:
+    with opened_project(project) as opened, Session(opened, device=device) as session:
         files = {name: out / f"{result_name(name, opened.images)}_{what.value}.tif" for name in opened.images}
         check_replaceable(files.values(), opened.images.values())
         for name, image in opened.images.items():

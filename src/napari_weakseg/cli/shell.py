@@ -2,7 +2,8 @@
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -75,6 +76,20 @@ def _plain(text: str) -> str:
 def tell(value: Any, as_json: bool, text: str) -> None:
     """Print a result on stdout."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else text)
+
+
+@contextmanager
+def opened_project(path: Path) -> Iterator[Project]:
+    """Open a project; what was noticed about it, as files that are gone or were changed, is told on stderr."""
+    with Project.open(path) as project:
+        told = project.notes
+        for note in told:
+            warn(note)
+        try:
+            yield project
+        finally:
+            for note in project.notes[len(told) :]:  # noticed only when it was read
+                warn(note)
 
 
 def named(project: Project, name: str) -> ProjectImage:

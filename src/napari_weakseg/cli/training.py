@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_weakseg.cli.shell import Device, Folder, Json, Seed, app, follow, guarded, progress_bar, tell
+from napari_weakseg.cli.shell import (
+    Device,
+    Folder,
+    Json,
+    Seed,
+    app,
+    follow,
+    guarded,
+    opened_project,
+    progress_bar,
+    tell,
+)
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine import factory, messages
@@ -59,7 +70,7 @@ def train(
         peers.end()
         return
     with (
-        Project.open(project) as opened,
+        opened_project(project) as opened,
         Session(opened, device=device, seed=seed, threads=threads, config=config, peers=peers) as session,
         progress_bar() as bar,
     ):

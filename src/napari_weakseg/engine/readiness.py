@@ -11,11 +11,29 @@ __all__ = ["missing_marks", "nothing_left"]
 _PAINT = "Paint a blob inside some objects and a stroke of background, then train again."
 
 
-def missing_marks(blocks: Sequence[Block], classes: ClassTable, *, boxes_teach: bool) -> TrainingError | None:
-    """Say what has to be marked before anything can be learned; with `boxes_teach`, boxes show their classes."""
+def missing_marks(
+    blocks: Sequence[Block], classes: ClassTable, *, boxes_teach: bool, left_out: Sequence[str] = ()
+) -> TrainingError | None:
+    """Say what has to be marked before anything can be learned.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+    classes : ClassTable
+    boxes_teach : bool
+        Boxes show their classes.
+    left_out : sequence of str
+        Names of marked images that cannot be read.
+    """
     used = {c for block in blocks for c in block.marked_at}
     if boxes_teach:
         used |= {box[0] for block in blocks for box in block.boxes}
+    if not used and left_out:
+        names = ", ".join(f"“{name}”" for name in left_out)
+        return TrainingError(
+            f"The marked images cannot be read: {names}.",
+            "Put their files back, or tell the project where they are now.",
+        )
     if not used:
         return TrainingError("Nothing is marked yet.", _PAINT)
     if len(classes) < 2:

@@ -50,6 +50,7 @@ class BlockStore:
         self._rng = rng
         self.blocks: list[Block] = []
         self.notes: list[str] = []
+        self.left_out: list[str] = []  # marked images that cannot be read
         self._waiting: deque[Place] = deque()
         self._reach: dict[int, float] = {}
         self._told_reach: set[int] = set()  # classes with blobs enough to tell it
@@ -74,6 +75,8 @@ class BlockStore:
             self._position[name] = len(self._position)
             if image.missing:
                 self.notes.append(f"“{name}” is left out: its file is missing.")
+                if image.annotations.painted_region() or image.annotations.boxes:
+                    self.left_out.append(name)
                 continue
             is_exact = any(rule.kind == "exact" for rule in image.annotations.rules)
             self._regions_changed(image)
@@ -270,6 +273,8 @@ class BlockStore:
             block = reading.read(image, place, self._reach)
         except ImageError as error:
             self.notes.append(str(error))
+            if place.marked and place.image not in self.left_out:
+                self.left_out.append(place.image)
             return None
         if (saved := self._saved.pop(key_of(place), None)) is not None:
             saved.give_to(block)

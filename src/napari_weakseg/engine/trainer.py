@@ -186,7 +186,8 @@ class Trainer:
         return Sampler(patch, sizes.batch, self._rng, unmarked=teaches, tagged=config.learns_from_tags)
 
     def _missing_marks(self) -> TrainingError | None:
-        return missing_marks(self._store.blocks, self._classes, boxes_teach=self._config.learns_from_boxes)
+        store, boxes_teach = self._store, self._config.learns_from_boxes
+        return missing_marks(store.blocks, self._classes, boxes_teach=boxes_teach, left_out=store.left_out)
 
     # -- learning --------------------------------------------------------------------------------------------
 
