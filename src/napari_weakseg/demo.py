@@ -21,6 +21,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_weakseg.core.project import Project
+from napari_weakseg.core.storage import storage_errors
 from napari_weakseg.engine.messages import Phase, Progress
 from napari_weakseg.session import Session
 
@@ -64,7 +65,8 @@ def open_project(folder: Path) -> Project:
     path = folder / "coins.weakseg"
     if path.exists():
         return Project.open(path)
-    folder.mkdir(parents=True, exist_ok=True)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     coins = load_coins()
     project = Project.create(path, classes=CLASSES)
     project.add_image(coins.image, name="coins", axes="YX").paint(coins.marks)

@@ -133,3 +133,21 @@ def test_what_does_not_fit_is_refused_in_words(tmp_path: Path, nuclei: Project) 
     nuclei.close()
     with Project.open(tmp_path / "nuclei") as lacking, pytest.raises(ProjectError, match="lacks the files"):
         merge(tmp_path / "newer", [lacking])
+
+
+def test_a_background_that_is_an_object_elsewhere_is_refused(tmp_path: Path, nuclei: Project) -> None:
+    turned = Project.create(tmp_path / "turned", ("nucleus", "background"))
+    turned.add_image(pixels(), name="field", axes="YX").paint(square(1, background=2))
+    for pair in ([nuclei, turned], [turned, nuclei]):
+        with pytest.raises(ProjectError, match=r"first class of .* a class of objects in"):
+            merge(tmp_path / "both", pair)
+    assert not (tmp_path / "both").exists()
+
+
+def test_a_file_in_several_projects_is_told(tmp_path: Path, nuclei: Project) -> None:
+    second = Project.create(tmp_path / "second", ("background", "nucleus"))
+    second.add_image(tmp_path / "field.tif").paint(square(1))
+    with merge(tmp_path / "both", [nuclei, second]) as both:
+        (note,) = both.notes
+        assert "field.tif" in note
+        assert "“field” and “field-2”" in note

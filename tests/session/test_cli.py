@@ -1,6 +1,7 @@
 """The command line, with the trainer of the tests."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -201,6 +202,37 @@ def test_images_that_are_gone_are_told_and_the_others_predicted(run, project, tm
     done = run("predict", "p.weakseg", "--out", "out", "--json", code=1)
     assert list(json.loads(done.stdout)) == ["b"]
     assert "1 of 2 images are not predicted: a." in done.stderr
+
+
+def test_a_folder_is_added_once(run, project, tmp_path):
+    images = tmp_path / "images"
+    (images / "._a.tif").write_bytes(b"Mac OS X")  # beside every file on a USB disk
+    tifffile.imwrite(images / "c.tif", np.ones(SHAPE, np.float32))
+    done = run("add", "p.weakseg", "images", images / "c.tif")
+    assert done.stdout == "c: 6 × 8 (YX)\n"
+    assert "a.tif” is in the project already, as “a”" in done.stderr.replace("\n", " ")
+    with Project.open(project) as opened:
+        assert list(opened.images) == ["a", "b", "c"]
+
+
+def test_names_that_the_terminal_cannot_show(tmp_path):
+    with Project.create(tmp_path / "p.weakseg", ["background", "核"]) as made:
+        made.add_image(np.zeros(SHAPE, np.uint8), name="細胞", axes="YX")
+    for options in ((), ("--json",)):
+        done = subprocess.run(
+            [sys.executable, "-m", "napari_weakseg", "info", str(tmp_path / "p.weakseg"), *options],
+            capture_output=True,
+            check=False,
+            env={**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"},
+        )
+        assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["classes"] == ["background", "核"]
+
+
+def test_the_demo_needs_a_folder(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    told = run("demo", "--out", "file", "--no-window", code=1)
+    assert "“file” could not be saved" in told.stderr.replace("\n", " ")
 
 
 def test_exact_masks_say_what_is_background_too(run, project, tmp_path):

@@ -11,7 +11,7 @@ import typer
 from napari_weakseg.cli.files import image_files
 from napari_weakseg.cli.info import as_text, describe
 from napari_weakseg.cli.masks import Labels, as_classes, beside, check_named, pixels_of, read_labels
-from napari_weakseg.cli.shell import AsClass, Folder, Json, Zero, app, guarded, named, opened_project, tell
+from napari_weakseg.cli.shell import AsClass, Folder, Json, Zero, app, guarded, named, opened_project, tell, warn
 from napari_weakseg.core.annotations import Coverage, Trust
 from napari_weakseg.core.checks import check_object_ids
 from napari_weakseg.core.merging import merge
@@ -57,10 +57,15 @@ def add(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.", show_default=False)],
     axes: Annotated[str | None, typer.Option(help="Letters of TZCYX, S = colour, e.g. ZCYX.")] = None,
 ) -> None:
-    """Add images to a project; the files stay where they are."""
+    """Add images to a project; the files stay where they are. Those that it has already are left out."""
     with opened_project(project) as opened:
+        there = {image.path.resolve(): name for name, image in opened.images.items()}
         for path in image_files(images):
+            if path.resolve() in there:
+                warn(f"“{path}” is in the project already, as “{there[path.resolve()]}”.")
+                continue
             image = opened.add_image(path, axes=axes)
+            there[path.resolve()] = image.name
             typer.echo(f"{image.name}: {' × '.join(map(str, image.source.shape))} ({image.source.axes})")
 
 
@@ -72,11 +77,14 @@ def merge_projects(
 ) -> None:
     """Make one project of several; classes of the same name are joined, the others stay as they are.
 
-    What is background in one may be a class of another, so it is only taken over where nothing speaks against it.
+    What is background in one may be a class of another, so it is only taken over where nothing speaks against it. The
+    first class of each has to be its background. A file that is in several projects becomes an image of each.
     """
     with ExitStack() as stack:
         opened = [stack.enter_context(opened_project(path)) for path in others]
         made = stack.enter_context(merge(project, opened))
+        for note in made.notes:
+            warn(note)
         typer.echo(f"Made “{made.name}”: {len(made.images)} images, classes {', '.join(made.classes.names)}.")
 
 

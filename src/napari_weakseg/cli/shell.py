@@ -74,8 +74,8 @@ def _plain(text: str) -> str:
 
 
 def tell(value: Any, as_json: bool, text: str) -> None:
-    """Print a result on stdout."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False) if as_json else text)
+    """Print a result on stdout; JSON in ASCII, which every terminal and pipe can take."""
+    typer.echo(json.dumps(value, indent=2) if as_json else text)
 
 
 @contextmanager

@@ -38,12 +38,14 @@ def merge(path: str | Path, projects: Sequence[Project]) -> Project:
     -------
     Project
         With the classes of all, in the order of their first appearance. Image files stay where they are; arrays that a
-        project keeps itself are copied.
+        project keeps itself are copied. Its `notes` name files that are in several of the projects: each stays an image
+        of its own, with what was said in its project.
 
     Raises
     ------
     ProjectError
-        If there is nothing to merge, some are for images and others for volumes, or files of images are gone.
+        If there is nothing to merge, some are for images and others for volumes, files of images are gone, or the first
+        class of one, its background, is a class of objects in another.
     ImageError
         If images differ in their number of channels.
     StorageError
@@ -61,6 +63,7 @@ def merge(path: str | Path, projects: Sequence[Project]) -> Project:
                 f"“{project.name}” lacks the files of {len(project.missing)} of its images: “{project.missing[0]}” …",
                 "Put them back, or tell in that project where they are now.",
             )
+    _check_backgrounds(projects)
     merged = Project.create(path, _joined(projects), ndim=projects[0].ndim, config=projects[0].config)
     try:
         for project in projects:
@@ -70,7 +73,34 @@ def merge(path: str | Path, projects: Sequence[Project]) -> Project:
         merged.close()
         shutil.rmtree(merged.path, ignore_errors=True)  # it was new or empty
         raise
+    _note_shared(merged)
     return merged
+
+
+def _check_backgrounds(projects: Sequence[Project]) -> None:
+    for project in projects:
+        background = project.classes.names[BACKGROUND - 1]
+        for other in projects:
+            if background in other.classes.names[BACKGROUND:]:
+                raise ProjectError(
+                    f"“{background}” is the first class of “{project.name}” and so its background, "
+                    f"but a class of objects in “{other.name}”.",
+                    "Put the classes of both into the same order, or give one of them another name, then merge again.",
+                )
+
+
+def _note_shared(merged: Project) -> None:
+    """Say which files are in more than one of the projects."""
+    names: dict[Path, list[str]] = {}
+    for name, image in merged.images.items():
+        names.setdefault(image.path.resolve(), []).append(name)
+    for file, same in names.items():
+        if len(same) > 1:
+            listed = " and ".join(f"“{name}”" for name in same)
+            merged._note(
+                f"The file “{file}” is in several of the projects. It is now there as {listed}, each with the marks of "
+                "its project: check that they do not contradict one another."
+            )
 
 
 def _joined(projects: Sequence[Project]) -> list[ClassInfo]:
