@@ -215,6 +215,28 @@ def test_a_folder_is_added_once(run, project, tmp_path):
         assert list(opened.images) == ["a", "b", "c"]
 
 
+def test_exported_annotation_serves_as_masks(run, project, tmp_path):
+    run("annotate", "p.weakseg", "a", _labels(tmp_path / "l.tif"))
+    run("train", "p.weakseg", "--steps", "1")
+    run("export", "p.weakseg", "--out", "masks")
+    run("predict", "p.weakseg", "--out", "masks")
+    done = run("evaluate", "p.weakseg", "masks", "--zero", "unknown", "--json")
+    assert json.loads(done.stdout)["a"]["cell"]["dice"] == 1
+    assert "a_classes.tif, b_classes.tif" in done.stderr.replace("\n", " ")
+
+
+def test_two_rough_masks_of_one_class_each_stay(run, project, tmp_path):
+    mask = np.zeros(SHAPE, np.uint8)
+    for row, name in ((0, "background"), (2, "cell"), (4, "cell")):
+        mask[:] = 0
+        mask[row] = 1
+        tifffile.imwrite("rough.tif", mask)
+        run("annotate", "p.weakseg", "a", "rough.tif", "--as-class", name, "--trust", "rough")
+    with Project.open(project) as opened:
+        claimed = np.asarray(opened.images["a"].annotations.claims["rough"][...])
+    assert claimed[:, 0].tolist() == [1, 0, 0, 0, 2, 0]
+
+
 def test_names_that_the_terminal_cannot_show(tmp_path):
     with Project.create(tmp_path / "p.weakseg", ["background", "核"]) as made:
         made.add_image(np.zeros(SHAPE, np.uint8), name="細胞", axes="YX")

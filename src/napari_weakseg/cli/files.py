@@ -19,7 +19,17 @@ _OF_RESULTS = ("_classes", "_objects", "_probabilities", "_annotation", "_grown"
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:
-    """Images among the paths, those in folders included, in order of name; results of ours are left out.
+    """Images among the paths, as `_listed`; results of ours are left out."""
+    found = _listed(paths)
+    beside = {file.with_name(stem_of(file) + ending) for file in found for ending in _OF_RESULTS}
+    results = {file for file in found if file.with_name(stem_of(file)) in beside or is_result(file)}
+    if results:
+        warn(f"Left out, because they are results: {', '.join(sorted(file.name for file in results))}.")
+    return [file for file in found if file not in results]
+
+
+def _listed(paths: Iterable[Path]) -> list[Path]:
+    """Paths, with the images inside of a folder in its place, in order of name.
 
     Raises
     ------
@@ -34,11 +44,7 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
         if not inside:
             raise ImageError(f"There is no image in “{path}”.", f"Images end in {', '.join(sorted(_SUFFIXES))}.")
         found += inside
-    beside = {file.with_name(stem_of(file) + ending) for file in found for ending in _OF_RESULTS}
-    results = {file for file in found if file.with_name(stem_of(file)) in beside or is_result(file)}
-    if results:
-        warn(f"Left out, because they are results: {', '.join(sorted(file.name for file in results))}.")
-    return [file for file in found if file not in results]
+    return found
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -48,7 +54,7 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def masks_of(project: Project, masks: Path) -> dict[str, Path]:
-    """Masks by the image whose name, or whose file's name, they have; it is told which have none.
+    """Masks by the image whose name, or whose file's name, they have, or its export's; it is told which have none.
 
     Raises
     ------
@@ -59,8 +65,8 @@ def masks_of(project: Project, masks: Path) -> dict[str, Path]:
     names |= {name: name for name in project.images}
     found: dict[str, Path] = {}
     strange: list[str] = []
-    for file in [masks] if masks.is_file() else image_files([masks]):
-        name = names.get(stem_of(file))
+    for file in _listed([masks]):
+        name = names.get(stem_of(file)) or names.get(stem_of(file).removesuffix("_annotation"))
         if name is None or name in found:
             strange.append(file.name)
         else:
