@@ -14,6 +14,7 @@ from napari_weakseg.core.errors import ProjectLocked
 from napari_weakseg.core.storage import storage_errors
 
 LOCK_NAME = "project.lock"
+_TRIES = 10
 _HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # what systems say of a file that is locked already
 _FAR = 2**30  # the byte that Windows locks: what is locked there cannot be read
 
@@ -35,10 +36,12 @@ class ProjectLock:
     def __init__(self, folder: Path) -> None:
         self.path = folder / LOCK_NAME
         self._owner = {"pid": os.getpid(), "host": socket.gethostname(), "token": secrets.token_hex(8)}
-        self._file = self._taken()
-        while not self.holds():  # whoever had it removed the file between opening and locking
-            self._file.close()
+        for _ in range(_TRIES):
             self._file = self._taken()
+            if self.holds():
+                return
+            self._file.close()  # whoever had it removed the file between opening and locking
+        raise _in_use(self.path, {})
 
     def holds(self) -> bool:
         """Whether the file is there and ours: not released, not in a folder that was moved, not another's by now."""
