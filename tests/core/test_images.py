@@ -72,6 +72,13 @@ def _tiff(path: Path, array: np.ndarray, **options: Any) -> ImageSource:
     return ImageSource.open(path)
 
 
+def test_a_short_stack_in_a_tiff_takes_the_axes_that_are_given(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "five.tif", np.zeros((5, 40, 40), np.uint8), photometric="minisblack")
+    with pytest.raises(ImageError, match="not clear"):
+        ImageSource.open(tmp_path / "five.tif")
+    assert [ImageSource.open(tmp_path / "five.tif", axes=axes).axes for axes in ("TYX", "CYX")] == ["TYX", "CYX"]
+
+
 def test_tiff_kinds_tell_axes_and_pixel_size(tmp_path: Path) -> None:
     volume = np.arange(2 * 10 * 32 * 48, dtype=np.uint16).reshape(10, 2, 32, 48)
     ome = _tiff(

@@ -69,19 +69,21 @@ def guessed_axes(shape: Sequence[int], name: str, *, spatial_ndim: int = 2) -> s
     )
 
 
-def file_axes(axes: str, shape: Sequence[int], name: str, *, spatial_ndim: int = 2) -> str:
+def file_axes(axes: str, *, spatial_ndim: int = 2) -> str | None:
     """Axis letters as a TIFF file tells them, its generic stack axes turned into T or Z.
+
+    None where it tells nothing but that there is a stack of something.
 
     Examples
     --------
-    >>> file_axes("IYX", (40, 64, 64), "stack"), file_axes("QYX", (40, 64, 64), "volume", spatial_ndim=3)
-    ('TYX', 'ZYX')
+    >>> file_axes("IYX"), file_axes("IYX", spatial_ndim=3), file_axes("QYX")
+    ('TYX', 'ZYX', None)
     """
     letters = axes.upper()
     if not set(letters) & set("QI"):
         return letters
     if len(letters) == 3 and letters[0] == "Q":
-        return guessed_axes(shape, name, spatial_ndim=spatial_ndim)
+        return None
     for generic in [letter for letter in letters if letter in "QI"]:
         free = [letter for letter in ("ZT" if spatial_ndim == 3 else "TZ") if letter not in letters]
         if free:

@@ -23,7 +23,7 @@ def add_guest(project: Project, file: Path, name: str) -> ProjectImage:
     source = ImageSource.open(file, name=name, spatial_ndim=project.ndim)
     check_fits(source, project._record)
     folder = TemporaryDirectory(prefix="napari-weakseg-", ignore_cleanup_errors=True)
-    record = image_record(source, folder.name, project.path)  # an absolute folder: outside of the project
+    record = image_record(source, folder.name, project.path, owned=False)  # an absolute folder: outside of the project
     image = ProjectImage(project, record, source)
     weakref.finalize(image, folder.cleanup)
     with project._lock:

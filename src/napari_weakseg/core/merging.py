@@ -97,7 +97,7 @@ def _note_shared(merged: Project) -> None:
     for file, same in names.items():
         if len(same) > 1:
             listed = " and ".join(f"“{name}”" for name in same)
-            merged._note(
+            merged._folder.note(
                 f"The file “{file}” is in several of the projects. It is now there as {listed}, each with the marks of "
                 "its project: check that they do not contradict one another."
             )

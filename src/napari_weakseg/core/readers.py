@@ -132,8 +132,8 @@ def _opened_series(tiff: Any, path: Path, name: str, spatial_ndim: int) -> Opene
     import zarr
 
     series = tiff.series[0]
-    axes = file_axes(series.axes, series.shape, name, spatial_ndim=spatial_ndim)
-    if "S" in axes and series.shape[axes.index("S")] == 4 and not _has_opacity(series.keyframe):
+    axes = file_axes(series.axes, spatial_ndim=spatial_ndim)
+    if axes and "S" in axes and series.shape[axes.index("S")] == 4 and not _has_opacity(series.keyframe):
         axes = axes.replace("S", "C")
     size, notes = _tiff_pixel_size(tiff), _other_series(tiff, path)
     if series.dataoffset is not None and not series.is_multifile:  # one plain block of numbers
