@@ -34,7 +34,8 @@ class PlainFile:
 
     def __init__(self, path: Path, dtype: DTypeLike, offset: int, shape: tuple[int, ...]) -> None:
         self.dtype, self.shape = np.dtype(dtype), shape
-        self._path, self._offset, self._size_bytes = path, offset, path.stat().st_size
+        self._path = path.resolve()  # the folders on the way may be renamed meanwhile
+        self._offset, self._size_bytes = offset, path.stat().st_size
         self._strides = tuple(self.dtype.itemsize * prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
     def __getitem__(self, region: Region) -> NDArray[Any]:
