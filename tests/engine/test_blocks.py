@@ -15,7 +15,7 @@ from napari_weakseg.core.regions import shape_of
 from napari_weakseg.engine import blocks as reading
 from napari_weakseg.engine import store as storing
 from napari_weakseg.engine.blocks import Block, places
-from napari_weakseg.engine.growing import take_claims
+from napari_weakseg.engine.growing import rules_for, take_claims
 from napari_weakseg.engine.growth import Evidence, GrowthRules
 from napari_weakseg.engine.store import BlockStore
 
@@ -309,3 +309,19 @@ def test_memory_has_a_limit(make_project: Callable[..., Project], monkeypatch: p
     store = filled(project)
     assert len(store.blocks) == 3
     assert "memory" in store.notes[-1]
+
+
+def test_reach_and_growth_take_planes_for_as_thick_as_they_are(make_project: Callable[..., Project]) -> None:
+    project = make_project(ndim=3)
+    z, y, x = np.mgrid[:12, :60, :120]
+    balls = [(5 * (z - 6)) ** 2 + (y - 30) ** 2 + (x - middle) ** 2 < 100 for middle in (20, 60, 100)]
+    size = {axis: (step, "um") for axis, step in zip("ZYX", (2.5, 0.5, 0.5), strict=True)}
+    image = project.add_image(np.zeros(z.shape, np.float32), name="v", axes="ZYX", pixel_size=size)
+    image.paint(np.where(np.any(balls, 0), 2, 0).astype(np.uint8))
+    image.coverage("nucleus", "all objects")
+    store = filled(project)
+    store.settle()
+    _, state = store.save()
+    assert dict(state["reach"])[2] == pytest.approx(6 * 10, rel=0.05)
+    radius = rules_for(store.blocks[0], mode="monotone", tau=0.9).radius_px
+    assert radius == pytest.approx((1, 5, 5), rel=0.05)

@@ -236,3 +236,17 @@ def test_a_block_without_blobs_is_finished() -> None:
     state = empty.advanced(certain(np.ones((8, 8), np.int32)), GrowthRules((2.0, 2.0)))
     assert state.finished()
     assert not state.ids.any()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_along_thick_planes_growth_steps_are_rarer(mode: str) -> None:
+    seeds = np.zeros((15, 31, 31), np.int32)
+    seeds[7, 15, 15] = 1
+    state = GrowthState.start(seeds, np.array([0, 2], np.uint8))
+    rules = GrowthRules((0.4, 2.0, 2.0), mode=mode)
+    reached = []
+    for _ in range(5):
+        state = state.advanced(certain(np.ones(seeds.shape, np.int32)), rules)
+        z, y, _ = np.nonzero(state.ids)
+        reached.append((int(z.max()) - 7, int(y.max()) - 15))
+    assert reached == [(0, 2), (1, 4), (1, 6), (2, 8), (2, 10)]

@@ -94,3 +94,14 @@ def test_a_guard_that_trips_at_once_allows_no_round() -> None:
         exact, CLASSES, says_yes((48, 64)), GrowthRules((8.0, 8.0)), rounds=2, rng=np.random.default_rng(0)
     )
     assert report.safe_rounds() == 0
+
+
+def test_borders_between_thick_planes_hold_a_watershed() -> None:
+    z, y, x = np.mgrid[:20, :60, :60]
+    middles = [(-24, 30, 30), (24, 30, 30)]
+    away = np.stack([((4 * z - 38 - c[0]) ** 2 + (y - c[1]) ** 2 + (x - c[2]) ** 2) ** 0.5 for c in middles])
+    exact = np.where(away.min(0) < 16, away.argmin(0) + 1, 0).astype(np.int32)
+    seeds = np.where(away.min(0) < 6, exact, 0)
+    noise = np.random.default_rng(0).normal(0, 0.1, exact.shape)
+    edges = edge_strength(((exact > 0) + noise)[None].astype(np.float32), sampling=(4.0, 1.0, 1.0))
+    assert (watershed_objects(edges, seeds, away.min(0) > 22) == exact).mean() > 0.99

@@ -84,6 +84,8 @@ class Block:
         Target of the approximation head.
     revision : int
         Of the annotations that the knowledge was made from.
+    spacing : tuple of float, optional
+        Distance of neighbouring pixels along each axis, in pixels along X; None where it is even.
     new_draws : int
         How often the block is still to be drawn with preference, because its marks are new.
     exact : bool
@@ -112,6 +114,7 @@ class Block:
     claim_weight: NDArray[np.uint8]
     approximation: NDArray[np.uint8]
     revision: int
+    spacing: tuple[float, ...] | None = None
     growth: GrowthState | None = None
     boxes: list[tuple[int, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
     tags: dict[int, bool] = field(default_factory=dict)
@@ -132,7 +135,7 @@ class Block:
     def outline(self) -> Outline | None:
         """Outlines of the marked objects by the edges of the image; made once for what is known now."""
         if self._outlined is None or self._outlined[0] is not self.knowledge:
-            self._outlined = self.knowledge, outline(self.pixels, self.knowledge)
+            self._outlined = self.knowledge, outline(self.pixels, self.knowledge, sampling=self.spacing)
         return self._outlined[1]
 
     @property
@@ -233,6 +236,7 @@ def read(image: ProjectImage, place: Place, reach_px: dict[int, float]) -> Block
         np.zeros(shape, np.uint8),
         np.zeros(shape, np.uint8),
         revision,
+        image.spacing,
     )
     _take_hints(block, image)
     start_claims(block)

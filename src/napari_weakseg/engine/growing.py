@@ -54,12 +54,13 @@ def rules_for(block: Block, *, mode: str, tau: float) -> GrowthRules:
     The radius of such a blob is half of its object's, so it has its own radius to go.
     """
     areas = np.bincount(block.knowledge.seeds.ravel())[1:]
-    ndim = block.knowledge.seeds.ndim
-    volume = float(np.median(areas[areas > 0])) if (areas > 0).any() else 1.0
+    spacing = np.array(block.spacing or (1.0,) * len(block.shape))
+    ndim = len(spacing)
+    volume = float(np.median(areas[areas > 0]) * spacing.prod()) if (areas > 0).any() else 1.0
     radius = (volume / np.pi) ** 0.5 if ndim == 2 else (volume * 0.75 / np.pi) ** (1 / 3)
     step = max(2.0, 0.5 * radius)
     return GrowthRules(
-        radius_px=(step,) * ndim,
+        radius_px=tuple((step / spacing).tolist()),
         tau=tau,
         mode="regrow" if mode == "regrow" else "monotone",
     )
@@ -102,7 +103,9 @@ def safe_rounds(
     ids = exact.reshape(block.knowledge.seeds[crop].shape).astype(np.int32) + np.int32(found[0] != 0)
     classes = block.knowledge.seed_class[found if found[0] == 0 else np.append(0, found)]
     evidence = Evidence(probabilities[(slice(None), *crop)], block.knowledge.allowed[crop])
-    return simulate_growth_guard(ids, classes, evidence, rules, rounds=rounds, rng=rng).safe_rounds(precision)
+    return simulate_growth_guard(
+        ids, classes, evidence, rules, rounds=rounds, rng=rng, sampling=block.spacing
+    ).safe_rounds(precision)
 
 
 def take_claims(
@@ -224,12 +227,12 @@ def outline_accuracy(block: Block, rng: np.random.Generator) -> float:
         nan where there is no object, no background or nothing between.
     """
     truth, ids = block.knowledge.certain, block.knowledge.seeds
-    away = ndimage.distance_transform_edt(ids == 0) * (truth == BACKGROUND)
+    away = ndimage.distance_transform_edt(ids == 0, sampling=block.spacing) * (truth == BACKGROUND)
     sure = away > away.max() / 2
     if not ids.any() or not sure.any():
         return float("nan")
-    seeds = simulate_seeds(ids, _BLOB_SHARE, rng=rng)
-    objects = watershed_objects(edge_strength(block.pixels), seeds, sure)
+    seeds = simulate_seeds(ids, _BLOB_SHARE, rng=rng, sampling=block.spacing)
+    objects = watershed_objects(edge_strength(block.pixels, sampling=block.spacing), seeds, sure)
     found = np.where(objects > 0, block.knowledge.seed_class[objects], np.uint8(BACKGROUND))
     open_ = (truth > 0) & (seeds == 0) & ~sure
     return float((found == truth)[open_].mean()) if open_.any() else float("nan")
@@ -241,7 +244,7 @@ def _outlined(block: Block, *, everywhere: bool, slopes: bool = True) -> NDArray
         return None
     said = np.ones(block.shape, bool) if slopes else ~found.slopes
     if not everywhere:
-        said &= ndimage.distance_transform_edt(found.objects == 0) <= _RING_PX
+        said &= ndimage.distance_transform_edt(found.objects == 0, sampling=block.spacing) <= _RING_PX
     return np.where(said, found.classes, np.uint8(0))
 
 

@@ -68,11 +68,12 @@ class GrowthState:
     def advanced(self, evidence: Evidence, rules: GrowthRules) -> "GrowthState":
         """Take one round, in the mode of the rules."""
         if rules.mode == "monotone":
-            ids = grow(self.ids, self.seeds, self.seed_class, evidence, rules, frozen=self.frozen)
+            step = rules.in_round(self.round + 1)
+            ids = grow(self.ids, self.seeds, self.seed_class, evidence, step, frozen=self.frozen)
         else:
             ids = np.where((self.seeds == 0) & self.frozen[self.ids], self.ids, self.seeds)
-            for _ in range(self.round + 1):
-                ids = grow(ids, self.seeds, self.seed_class, evidence, rules, frozen=self.frozen)
+            for n in range(1, self.round + 2):
+                ids = grow(ids, self.seeds, self.seed_class, evidence, rules.in_round(n), frozen=self.frozen)
         return self._settled(ids, rules)
 
     def _settled(self, ids: Ids, rules: GrowthRules) -> "GrowthState":

@@ -14,7 +14,8 @@ References
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import floor
 from typing import Literal
 
 import numpy as np
@@ -37,7 +38,7 @@ class GrowthRules:
     ----------
     radius_px : tuple of float
         Most that an object grows in one step, per axis of ``*S``; an ellipsoid, so that thick planes may
-        take less.
+        take less. Below 1 it grows along that axis in some rounds only, see `in_round`.
     tau : float
         Least probability of the object's class at a new pixel.
     mode : {"monotone", "regrow"}
@@ -54,6 +55,11 @@ class GrowthRules:
     mode: Literal["monotone", "regrow"] = "monotone"
     min_growth: float = 0.01
     area_cap: Mapping[int, float] = field(default_factory=dict)
+
+    def in_round(self, n: int) -> "GrowthRules":
+        """Rules of round n = 1, 2, …: an object that may grow by half a pixel along an axis does every other round."""
+        due = [floor(n * r + 0.5) > floor((n - 1) * r + 0.5) for r in self.radius_px]
+        return replace(self, radius_px=tuple(max(r, float(now)) for r, now in zip(self.radius_px, due, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ __all__ = [
     "watershed_objects",
 ]
 
+_NARROWEST_PX = 0.5  # that a Gaussian may be; the derivative of a narrower one is next to nothing at any pixel
+
 
 @dataclass(frozen=True, slots=True)
 class GuardReport:
@@ -52,14 +54,26 @@ class GuardReport:
 
 
 def edge_strength(image: Floats, *, sampling: Sequence[float] | None = None, sigma: float = 1.0) -> Floats:
-    """Gradient magnitude of the smoothed image over all channels, (*S)."""
+    """How much the smoothed image changes from pixel to pixel over all channels, (*S).
+
+    Parameters
+    ----------
+    image : float32 array, (C, *S)
+    sampling : sequence of float, optional
+        Along coarse axes less is smoothed, in pixels; but a border between two thick planes is as sharp as any.
+    sigma : float
+
+    Returns
+    -------
+    float32 array, (*S)
+    """
     step = np.ones(image.ndim - 1) if sampling is None else np.asarray(sampling, float)
-    widths = [sigma / d for d in step]
+    widths = np.maximum(sigma / step, _NARROWEST_PX)
     squared = np.zeros(image.shape[1:], np.float32)
     for channel in image:
-        for axis, d in enumerate(step):
+        for axis in range(channel.ndim):
             order = [int(a == axis) for a in range(channel.ndim)]
-            squared += (ndimage.gaussian_filter(channel, widths, order=order) / np.float32(d)) ** 2
+            squared += ndimage.gaussian_filter(channel, widths, order=order) ** 2
     return np.sqrt(squared)
 
 
@@ -105,6 +119,7 @@ def simulate_growth_guard(
     rounds: int,
     rng: np.random.Generator,
     fraction: float = 0.25,
+    sampling: Sequence[float] | None = None,
 ) -> GuardReport:
     """Grow simulated blobs on an exact image that the network has not learned from.
 
@@ -123,6 +138,7 @@ def simulate_growth_guard(
         Draws the blobs.
     fraction : float
         Share of each object that its blob covers.
+    sampling : sequence of float, optional
 
     Returns
     -------
@@ -130,7 +146,7 @@ def simulate_growth_guard(
     """
     every = np.iinfo(np.uint32).max
     evidence = replace(evidence, allowed=np.full(exact.shape, every, np.uint32), boxes={})
-    seeds = simulate_seeds(exact, fraction, rng=rng)
+    seeds = simulate_seeds(exact, fraction, rng=rng, sampling=sampling)
     state = GrowthState.start(seeds, exact_class)
     precision, iou = [], []
     for t in range(rounds + 1):

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -211,7 +212,7 @@ class BlockStore:
         fraction = approximation_fraction(rough, exact)
         for block in self.blocks:
             if block.exact:
-                inner = shrink_objects(block.knowledge.seeds, fraction)
+                inner = shrink_objects(block.knowledge.seeds, fraction, sampling=block.spacing)
                 block.approximation = block.knowledge.seed_class[inner]
                 block.approximation[block.held_out] = IGNORE
 
@@ -291,11 +292,12 @@ class BlockStore:
         for block in self.blocks:
             seeds, seed_class = block.knowledge.seeds, block.knowledge.seed_class
             if block.exact:
-                for c, r in largest_radius(seeds, seed_class).items():
+                for c, r in largest_radius(seeds, seed_class, sampling=block.spacing).items():
                     radius[c] = max(radius.get(c, 0.0), r)
             else:
+                of_pixel = prod(block.spacing or ())
                 for c, n in zip(seed_class[1:], np.bincount(seeds.ravel(), minlength=len(seed_class))[1:], strict=True):
-                    volumes.setdefault(int(c), []).append(float(n))
+                    volumes.setdefault(int(c), []).append(float(n) * of_pixel)
         self._told_reach = {class_id for class_id, sizes in volumes.items() if len(sizes) >= ENOUGH_BLOBS}
         return estimate_reach(volumes, self._project.ndim, exact_radius=radius)
 

@@ -190,7 +190,7 @@ def estimate_reach(
     Parameters
     ----------
     volumes : mapping of int to sequence of float
-        Pixels of each blob, by class id, one blob for every object.
+        Of each blob, in pixels along X to the power of `ndim`, by class id, one blob for every object.
     ndim : int
     exact_radius : mapping of int to float, optional
         By class id, from `largest_radius` over the exact images.
