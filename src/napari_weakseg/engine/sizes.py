@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from napari_weakseg.core.config import TrainConfig
@@ -62,12 +63,18 @@ class Sizes:
         return self.factors != before
 
     def patch(self, blocks: Sequence[Block], multiple: int) -> tuple[int, ...]:
-        """Shape of a patch in pixels of the image: no larger than the largest block needs."""
-        largest = max(max(block.shape) for block in blocks)
-        wanted = [min(self._patch_px * f, largest) for f in self.factors]
+        """Shape of a patch in pixels of the image: along no axis larger than the largest block needs.
+
+        Y and X are alike, so that patches can be turned, unless images are so thin that half of a patch would be empty.
+        """
+        largest = np.max([block.shape for block in blocks], axis=0).tolist()
+        seen = [min(self._patch_px, -(-n // f)) for n, f in zip(largest, self.factors, strict=True)]
         if self.batch == 1:  # batch normalisation needs more than one value at the coarsest level
-            wanted = [max(size, 2 * multiple * f) for size, f in zip(wanted, self.factors, strict=True)]
-        return padded_size(wanted, [multiple * f for f in self.factors])
+            seen[-1] = max(seen[-1], 2 * multiple)
+        seen = list(padded_size(seen, [multiple] * self._ndim))
+        if 2 * min(seen[-2:]) > max(seen[-2:]):
+            seen[-2:] = [max(seen[-2:])] * 2
+        return tuple(n * f for n, f in zip(seen, self.factors, strict=True))
 
     @property
     def tile_px(self) -> int:
