@@ -112,8 +112,10 @@ def _judged(trainer: Trainer, pixels: NDArray[np.float32], true: NDArray[np.int3
     return {"objects": compare(parted, true), "components": compare(components, true)}
 
 
-def told_apart(probabilities: NDArray[np.floating[Any]], least_px: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Class ids and object ids, (*S), of probabilities, (K, *S); objects have at least so many pixels."""
+def told_apart(
+    probabilities: NDArray[np.floating[Any]], least_px: Mapping[int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Class ids and object ids, (*S), of probabilities, (K, *S); objects of each class have at least so many pixels."""
     classes = np.asarray(probabilities.argmax(0) + 1, np.uint8)
     return classes, fragments_of(classes, certainty=probabilities.max(0), least_px=least_px).objects()
 

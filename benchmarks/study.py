@@ -6,7 +6,7 @@ images are in the project, most of them unmarked. Every way sees the same marks 
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -187,10 +187,10 @@ def _marked(folder: Path, source: ImageSet, key: dict[str, Any]) -> Project:
 
 def _by_forest(project: Project, key: dict[str, Any], judges: Sequence[Judge]) -> dict[str, Any]:
     """Let the forest learn from what is painted, background that follows from exact coverage included."""
-    marked, sizes = [], list[int]()
+    marked, sizes = [], list[tuple[int, int]]()
     for image in project.images.values():
         known = image.knowledge()
-        sizes += sizes_of(known.seeds, known.complete)
+        sizes += sizes_of(known.seeds, known.complete, known.seed_class[known.seeds])
         labels = np.where(known.complete | known.painted, known.certain, 0).astype(np.uint8)
         if labels.any():
             nothing = np.zeros(labels.shape, np.int32)
@@ -208,7 +208,7 @@ def judged(
     says: Callable[[NDArray[np.float32]], NDArray[np.floating[Any]]],
     judges: Sequence[Judge],
     n_classes: int,
-    least_px: int,
+    least_px: Mapping[int, int],
 ) -> dict[str, Any]:
     """Compare classes and objects with the truth.
 
@@ -219,8 +219,8 @@ def judged(
     judges : sequence of Judge
         Those whose truth is background only are left out.
     n_classes : int
-    least_px : int
-        Smaller objects are left out.
+    least_px : mapping of int to int
+        Smaller objects are left out, by class id.
 
     Returns
     -------

@@ -212,8 +212,8 @@ def _trainer(job: _Job) -> tuple[TrainerProtocol, str]:
     return trainer, trainer.fingerprint
 
 
-def _looked_up(job: _Job) -> tuple[str, int, list[Start]]:
-    """Fingerprint of what is predicted with, least pixels of an object, and where the tiles of a frame begin."""
+def _looked_up(job: _Job) -> tuple[str, dict[int, int], list[Start]]:
+    """Fingerprint of what is predicted with, least pixels of objects, and where the tiles of a frame begin."""
     with _busy:
         trainer, made_by = _trainer(job)
         return made_by, trainer.least_px, trainer.tile_starts(job.image)

@@ -162,6 +162,23 @@ def test_a_state_of_another_width_is_taken_as_it_is(
     assert_same(steps(again, 2), steps(trained, 2))
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_the_least_sizes_of_objects_are_saved_for_each_class(
+    painted: Project, ready: MakeTrainer, tiny: TrainConfig, tmp_path: Path, older: bool
+) -> None:
+    trained = steps(ready(painted), 1)
+    folder = saved(trained, tmp_path / "saved")
+    least = trained.least_px
+    assert set(least) == {2}
+    if older:  # one number for all classes
+        tensors, state = read_state(folder)
+        write_state(folder, tensors, state | {"least_px": least[2]})
+    again = Trainer(painted, tiny, device="cpu")
+    again.load(folder)
+    assert again.least_px[2] == least[2]
+    again.close()
+
+
 @pytest.mark.parametrize("damage", ["cut tensors", "flipped bit", "no tensors", "cut state", "empty state", "no state"])
 def test_a_damaged_state_is_told(painted: Project, ready: MakeTrainer, tmp_path: Path, damage: str) -> None:
     folder = saved(steps(ready(painted), 2), tmp_path / "saved")

@@ -61,7 +61,7 @@ def test_marks_tell_how_small_objects_may_be(make_project: Any, side: int) -> No
     for x in range(6, 50, 8):
         marks[16 : 16 + side, x : x + side] = 2
     image = painted(make_project, marks)
-    assert find_fragments(image, (), (0, 0), labels, certainty).least_px == side**2
+    assert find_fragments(image, (), (0, 0), labels, certainty).least_px == {2: side**2}
 
 
 def test_an_object_may_be_smaller_than_those_that_are_marked_exactly(make_project: Any) -> None:
@@ -69,7 +69,26 @@ def test_an_object_may_be_smaller_than_those_that_are_marked_exactly(make_projec
     marks = np.zeros(labels.shape, np.uint8)
     marks[4:8, 4:12] = 2
     image = painted(make_project, marks)
-    assert find_fragments(image, (), (0, 0), labels, certainty).least_px == 32
+    assert find_fragments(image, (), (0, 0), labels, certainty).least_px == {2: 32}
     image.coverage(None, "exact")
     found = find_fragments(image, (), (0, 0), labels, certainty)
-    assert found.least_px == 8
+    assert found.least_px == {2: 8}
+
+
+def test_small_objects_of_one_class_are_no_specks_beside_large_ones_of_another(make_project: Any) -> None:
+    project = make_project("background", "cell", "vesicle")
+    image = project.add_image(np.zeros((40, 90), np.float32), name="a", axes="YX")
+    labels = np.ones((40, 90), np.uint8)
+    for x in range(0, 84, 12):
+        labels[2:12, x : x + 10] = labels[14:24, x : x + 10] = 2
+        labels[30:33, x : x + 3] = 3
+    labels[30:33, 86:89] = 2
+    marks = np.where(labels > 1, labels, 0).astype(np.uint8)
+    marks[30:, 3:] = 0
+    image.paint(marks)
+    found = find_fragments(image, (), (0, 0), labels, np.full(labels.shape, 0.999, np.float32))
+    assert found.least_px == {2: 100, 3: 9}
+    ids = found.objects()
+    assert len(np.unique(ids[labels == 3])) == 7
+    assert ids[31, 87] == 0
+    assert found.objects(min_px=50).max() == 15

@@ -119,7 +119,7 @@ def test_specks_are_left_out_unless_a_person_marked_them(ndim: int) -> None:
     speck = int((classes[..., 30:] == 2).sum())
     assert fragments_of(classes).objects(min_px=speck).max() == 2
     assert fragments_of(classes).objects(min_px=speck + 1).max() == 1
-    assert fragments_of(classes, least_px=speck + 1).objects().max() == 1
+    assert fragments_of(classes, least_px={2: speck + 1}).objects().max() == 1
     marked = fragments_of(classes, marked=mask(classes.shape, (1, 36, 37)))
     assert marked.objects(min_px=10**6).max() == 1
 
@@ -183,6 +183,7 @@ def test_nothing_and_everything(ndim: int) -> None:
 
 
 def test_the_least_size_is_that_of_the_smallest_marks_but_a_few() -> None:
-    assert least_told([]) == 0
-    assert least_told([100] * 50 + [2]) == 100
-    assert least_told(list(range(10, 111))) == 15
+    assert least_told([]) == {}
+    assert least_told([(2, 100)] * 50 + [(2, 2)]) == {2: 100}
+    assert least_told([(3, n) for n in range(10, 111)]) == {3: 15}
+    assert least_told([(2, 400)] * 49 + [(3, 9)] * 2) == {2: 400, 3: 9}

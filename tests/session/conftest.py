@@ -119,8 +119,8 @@ class FakeTrainer:
         return [ClaimTrust("a", "rough", (), (2, 3), 40, 0.25)]
 
     @property
-    def least_px(self) -> int:
-        return 0
+    def least_px(self) -> dict[int, int]:
+        return {}
 
     def fragments(
         self,

@@ -113,8 +113,8 @@ class FakeTrainer:
         ]
 
     @property
-    def least_px(self) -> int:
-        return 0
+    def least_px(self) -> dict[int, int]:
+        return {}
 
     def fragments(
         self,

@@ -83,6 +83,18 @@ def test_values_that_a_person_set_stay_for_the_next_search(qtbot, trained):
     assert trained.objects_box.split.value() == 0
 
 
+def test_the_smallest_size_is_as_marked_until_a_number_is_set_for_all_classes(qtbot, trained):
+    find(qtbot, trained)
+    box = trained.objects_box
+    assert box.value()[1] is None
+    assert box.smallest.text().startswith("as marked")
+    box.tell_marked([400, 9])
+    assert box.smallest.text() == "as marked (9–400 pixels)"
+    box.smallest.setValue(10)
+    qtbot.waitUntil(lambda: box.words.text().startswith("2"), timeout=5_000)
+    assert trained.controller.finding.chosen[1] == 10
+
+
 def test_a_layer_that_was_deleted_comes_back_with_the_next_search(qtbot, viewer, trained):
     find(qtbot, trained)
     viewer.layers.remove(objects_layer(viewer))

@@ -1,7 +1,7 @@
 """Results of an image as files that other programs read, made without holding up a window."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 
@@ -75,7 +75,12 @@ class Results:
         return self._folder / f"{self._name}{ending}"
 
     def write(
-        self, store: PredictionStore, least_px: int = 0, *, split: float | None = None, min_px: int | None = None
+        self,
+        store: PredictionStore,
+        least_px: Mapping[int, int] | None = None,
+        *,
+        split: float | None = None,
+        min_px: int | None = None,
     ) -> Iterator[float]:
         """Find the objects where they are wanted, then write the files; gives the share that is done.
 

@@ -1,6 +1,6 @@
 """Finds the objects of a prediction, by what the network says and what a person has marked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +66,7 @@ def find_fragments(
     labels: NDArray[np.uint8],
     certainty: NDArray[np.float32],
     *,
-    least_px: int = 0,
+    least_px: Mapping[int, int] | None = None,
 ) -> Fragments:
     """Cut a prediction into fragments of objects; where a person has said what is there, that counts.
 
@@ -80,8 +80,8 @@ def find_fragments(
         Predicted class ids.
     certainty : float32 array, (*S)
         Their probability.
-    least_px : int
-        Pixels that an object has at least; 0: what the marks in the image tell.
+    least_px : mapping of int to int, optional
+        Pixels that an object has at least, by class id; what the marks in the image tell where there are none.
     """
     region = region_of(start, [a + n for a, n in zip(start, labels.shape, strict=True)])
     said = Said.about(image, frame, region, labels, certainty)
@@ -90,18 +90,21 @@ def find_fragments(
         certainty=said.certainty,
         marked=said.marked,
         spacing=image.spacing,
-        least_px=least_px or least_told(sizes_of(said.marked, said.exact)),
+        least_px=least_px or least_told(sizes_of(said.marked, said.exact, said.classes)),
     )
 
 
-def least_of(blocks: Sequence[Block]) -> int:
-    """Tell from the marks of some blocks how many pixels an object has at least; 0 where there are none."""
-    return least_told([n for block in blocks for n in sizes_of(block.knowledge.seeds, block.knowledge.complete)])
+def least_of(blocks: Sequence[Block]) -> dict[int, int]:
+    """Tell from the marks of some blocks how many pixels an object of each marked class has at least."""
+    known = [block.knowledge for block in blocks]
+    return least_told([size for k in known for size in sizes_of(k.seeds, k.complete, k.seed_class[k.seeds])])
 
 
-def sizes_of(marked: NDArray[np.int32], exact: NDArray[np.bool_]) -> list[int]:
-    """Pixels of each marked object, as if a part of it were marked only: of one that is marked exactly, a quarter."""
+def sizes_of(marked: NDArray[np.int32], exact: NDArray[np.bool_], classes: NDArray[np.uint8]) -> list[tuple[int, int]]:
+    """Class and pixels of each marked object, as if a part of it were marked only: of an exact one, a quarter."""
     pixels = np.bincount(marked.ravel())
     whole = np.bincount(marked[exact], minlength=len(pixels)) == pixels
     part = np.where(whole, -(-pixels // _PARTS), pixels)
-    return [n for n in part[1:].tolist() if n]
+    of_class = np.zeros(len(pixels), np.uint8)
+    of_class[marked] = classes
+    return [(c, n) for c, n in zip(of_class[1:].tolist(), part[1:].tolist(), strict=True) if n]

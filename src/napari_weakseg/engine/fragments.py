@@ -1,5 +1,6 @@
 """Pieces of objects and the passes between them: which are joined is decided without any work on pixels."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,8 +31,8 @@ class FragmentTable:
         Where they meet deepest.
     marked : int32 array, (n + 1,)
         Object that a person has marked in each fragment, 0 = none.
-    least_px : int
-        Size that objects are expected to have at least.
+    least_px : mapping of int to int
+        Size that objects are expected to have at least, by class id; 1 where it is not told.
     """
 
     classes: NDArray[np.uint8]
@@ -40,7 +41,7 @@ class FragmentTable:
     passes: Ids
     pass_depth: NDArray[np.float32]
     marked: Ids
-    least_px: int
+    least_px: Mapping[int, int]
 
     def numbers(self, *, split: float | None = None, min_px: int | None = None) -> Ids:
         """Join fragments to objects.
@@ -53,7 +54,7 @@ class FragmentTable:
             0: whatever touches is one object. 1: every fragment is an object. Between: as `SPLIT`, which is
             the default.
         min_px : int, optional
-            Smaller objects are left out, unless a person has marked them; `least_px` where not given.
+            Smaller objects of any class are left out, unless a person has marked them; `least_px` where not given.
 
         Returns
         -------
@@ -62,7 +63,8 @@ class FragmentTable:
         """
         table = self._joined(SPLIT if split is None else split)
         pixels = np.bincount(table, self.pixels, minlength=len(table))
-        kept = pixels >= max(1, self.least_px if min_px is None else min_px)
+        least = [self.least_px.get(c, 1) if min_px is None else min_px for c in self.classes.tolist()]
+        kept = pixels >= np.maximum(1, least)
         kept[table[self.marked > 0]] = True
         kept[0] = False
         number: Ids = np.where(kept, np.cumsum(kept), 0).astype(np.int32)

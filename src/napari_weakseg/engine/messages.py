@@ -137,15 +137,15 @@ class Store:
     """Predict what is missing in a store on disk; answered by :class:`Stored` or :class:`Refused`.
 
     `opened` opens the store for what a prediction depends on (`TrainerProtocol.fingerprint`). What is to be done when
-    it is complete, `then`, takes the store and how many pixels an object has at least, and gives the share done.
-    `files` are there in the end.
+    it is complete, `then`, takes the store and how many pixels objects of each class have at least, and gives the share
+    done. `files` are there in the end.
     """
 
     request_id: int
     image: str
     frames: tuple[Frame, ...]
     opened: "Callable[[str], PredictionStore]"
-    then: "Callable[[PredictionStore, int], Iterator[float]] | None" = None
+    then: "Callable[[PredictionStore, Mapping[int, int]], Iterator[float]] | None" = None
     files: tuple[Path, ...] = ()
 
 

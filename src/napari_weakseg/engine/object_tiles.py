@@ -5,7 +5,7 @@ which both see all of a fragment mean the same one. Where a fragment is larger t
 its parts meet at the border of the cells as fragments do, as deep as the object is there, and are joined like others.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +56,7 @@ class FragmentsByTile:
         self._pairs: list[Ids] = []
         self._depths: list[NDArray[np.float32]] = []
         self._same: list[Ids] = []  # fragments that share a mark
-        self._sizes: list[int] = []  # of the marks
+        self._sizes: list[tuple[int, int]] = []  # of the marks, with their classes
 
     def cut(self, said: Said) -> Cut:
         """Cut the window of a cell; changes nothing, so that several threads can."""
@@ -96,7 +96,7 @@ class FragmentsByTile:
         for axis in range(len(cell)):
             if cell[axis].start > 0:
                 self._meet_at_border(axis, cell, inner, cut, said, numbers, before)
-        self._measure_marks(said.marked, said.exact, inner)
+        self._measure_marks(said, inner)
         return ids
 
     def _numbered(self, cut: Cut, inner: Region, origin: Sequence[int]) -> Ids:
@@ -173,18 +173,20 @@ class FragmentsByTile:
         shared = (a == b) & (a > 0) & (there > 0) & (here > 0) & (there != here)
         self._same.append(np.unique(np.stack([there[shared], here[shared]], 1), axis=0).astype(np.int32))
 
-    def _measure_marks(self, marked: Ids, exact: NDArray[np.bool_], inner: Region) -> None:
+    def _measure_marks(self, said: Said, inner: Region) -> None:
         """Note the sizes of the marks that begin in a cell."""
+        marked = said.marked
         at = np.flatnonzero(marked)
         if not len(at):
             return
         numbers, first = np.unique(marked.ravel()[at], return_index=True)
         place = np.stack(np.unravel_index(at[first], marked.shape), 1)
         mine = np.all([(s.start <= p) & (p < s.stop) for s, p in zip(inner, place.T, strict=True)], 0)
-        self._sizes += sizes_of(np.where(np.isin(marked, numbers[mine]), marked, 0).astype(np.int32), exact)
+        begun = np.where(np.isin(marked, numbers[mine]), marked, 0).astype(np.int32)
+        self._sizes += sizes_of(begun, said.exact, said.classes)
 
-    def table(self, least: int = 0) -> FragmentTable:
-        """All fragments and passes; `least` pixels are expected of an object, what the marks tell where it is 0."""
+    def table(self, least: Mapping[int, int] | None = None) -> FragmentTable:
+        """All fragments and passes; `least` pixels are expected of objects, by class, else what the marks tell."""
         classes, depth = np.zeros(self._count, np.uint8), np.zeros(self._count, np.float32)
         pixels = np.zeros(self._count, np.int64)
         for part in self._parts:

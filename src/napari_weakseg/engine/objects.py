@@ -18,7 +18,7 @@ References
 .. [2] M. Grimaud, "New measure of contrast: the dynamics", Proc. SPIE 1769, 1992.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,7 +109,7 @@ def fragments_of(
     certainty: NDArray[np.floating] | None = None,
     marked: Ids | None = None,
     spacing: Sequence[float] | None = None,
-    least_px: int = 0,
+    least_px: Mapping[int, int] | None = None,
 ) -> Fragments:
     """Cut what is not background into fragments, with the passes between them.
 
@@ -123,8 +123,8 @@ def fragments_of(
         Objects that a person has marked, 0 = none. They may be marked in part.
     spacing : sequence of float, optional
         Distance of neighbouring pixels along each axis.
-    least_px : int
-        Size that objects are expected to have at least.
+    least_px : mapping of int to int, optional
+        Size that objects are expected to have at least, by class id.
 
     Returns
     -------
@@ -137,14 +137,28 @@ def fragments_of(
         np.bincount(cut.ids.ravel(), minlength=len(cut.classes)),
         *deepest_of(*meetings(cut.ids, cut.depth, classes)),
         cut.marked,
-        least_px,
+        least_px or {},
         cut.ids,
     )
 
 
-def least_told(pixels: Sequence[int]) -> int:
-    """Tell from the sizes of marked objects, most of them marked in part, how small an object may be."""
-    return int(np.percentile(pixels, _LEAST)) if len(pixels) else 0
+def least_told(marked: Sequence[tuple[int, int]]) -> dict[int, int]:
+    """Tell how small an object of each class may be.
+
+    Parameters
+    ----------
+    marked : sequence of (class id, pixels)
+        Marked objects, most of them marked in part.
+
+    Returns
+    -------
+    dict of int to int
+        Pixels, by class id.
+    """
+    sizes: dict[int, list[int]] = {}
+    for class_id, pixels in marked:
+        sizes.setdefault(class_id, []).append(pixels)
+    return {class_id: int(np.percentile(pixels, _LEAST)) for class_id, pixels in sizes.items()}
 
 
 def _depth(

@@ -140,8 +140,8 @@ class TrainerProtocol(Protocol):
         """What a prediction depends on beside the image: as long as it is the same, so is every tile."""
 
     @property
-    def least_px(self) -> int:
-        """How many pixels an object has at least, as the marks tell; 0 where they do not."""
+    def least_px(self) -> dict[int, int]:
+        """How many pixels an object has at least, by class id, as far as the marks tell."""
 
     def fragments(
         self,

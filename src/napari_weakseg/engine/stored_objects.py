@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from itertools import islice
@@ -36,7 +36,7 @@ def find_stored_objects(
     project: Project,
     image: ProjectImage,
     store: PredictionStore,
-    least_px: int = 0,
+    least_px: Mapping[int, int] | None = None,
     *,
     split: float | None = None,
     min_px: int | None = None,
@@ -50,12 +50,13 @@ def find_stored_objects(
     project : Project
     image : ProjectImage
     store : PredictionStore
-    least_px : int
-        Pixels that an object has at least, where `min_px` does not say; 0: what the marks of the image tell.
+    least_px : mapping of int to int, optional
+        Pixels that an object of each class has at least, where `min_px` does not say; else what the marks of the image
+        tell.
     split : float, optional
         How readily touching objects are told apart, 0 (never) to 1 (at any waist).
     min_px : int, optional
-        Smaller objects are left out.
+        Smaller objects of any class are left out.
 
     Yields
     ------

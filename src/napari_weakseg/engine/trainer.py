@@ -84,7 +84,7 @@ class Trainer:
         self._early = EarlyForest(self._store, self._rng, seed=seed, wanted=config.forest)
         self._grower = Grower(project, config, self._store, self._rng)
         self._trust = TrustLearner(config)
-        self._least_px = 0  # of objects, told by a saved state
+        self._least_px: dict[int, int] = {}  # of objects, told by a saved state
         self.steps = 0
 
     # -- getting ready ---------------------------------------------------------------------------------------
@@ -302,9 +302,9 @@ class Trainer:
         return found.hexdigest()
 
     @property
-    def least_px(self) -> int:
-        """How many pixels an object has at least, as the marks tell that were read here or before it was saved."""
-        return least_of(self._store.blocks) or self._least_px
+    def least_px(self) -> dict[int, int]:
+        """How many pixels objects of each class have at least, as marks tell that were read here or before a save."""
+        return self._least_px | least_of(self._store.blocks)
 
     def fragments(
         self,
@@ -458,7 +458,7 @@ class Trainer:
             "trust": self._trust.save(),
             "forest": self._early.judged(),
             "blocks": records,
-            "least_px": self.least_px,
+            "least_px": sorted(self.least_px.items()),
             "rng": self._rng.bit_generator.state,
         }
         return tensors, state
@@ -477,7 +477,8 @@ class Trainer:
             same_heads=set(state["heads"]) == heads_of(self._config),  # else what both have is kept
         )
         self._rng.bit_generator.state = state["rng"]
-        self._least_px = int(state.get("least_px", 0))
+        least = state.get("least_px", [])  # one number for all classes in older states
+        self._least_px = dict.fromkeys(self._classes.ids, least) if isinstance(least, int) else dict(least)
         self._early.restore(tensors, state.get("forest", {"share": state.get("forest_share")}))
         self._grower.restore(state["growth"])
         self._store.restore(tensors, state["blocks"])

@@ -150,7 +150,8 @@ class ObjectFinding(QObject):
 
         self._found, self._asked = event, None
         if self._fresh:
-            self._box.setValue(SPLIT, event.fragments.least_px)
+            self._box.setValue(SPLIT, None)
+        self._box.tell_marked(event.fragments.least_px.values())
         self._box.set_found(True)
         self.show()
 

@@ -1,11 +1,14 @@
 """Counts objects and tells touching ones apart: a button, two sliders that act at once, and how many there are."""
 
+from collections.abc import Collection
+
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFormLayout, QLabel, QPushButton, QSlider, QSpinBox, QVBoxLayout, QWidget
 
 __all__ = ["ObjectsBox"]
 
 _STEPS = 100
+_AS_MARKED = -1
 
 
 class ObjectsBox(QWidget):
@@ -13,7 +16,7 @@ class ObjectsBox(QWidget):
 
     wanted = Signal()
     table_wanted = Signal()
-    value_changed = Signal(float, int)  # split, smallest in pixels
+    value_changed = Signal(float, object)  # split, smallest in pixels or None
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -28,9 +31,12 @@ class ObjectsBox(QWidget):
             "Left: whatever touches is one object. Right: objects are parted at every waist.\nActs at once."
         )
         self.smallest = QSpinBox(self)
-        self.smallest.setRange(0, 1_000_000)
+        self.smallest.setRange(_AS_MARKED, 1_000_000)
         self.smallest.setSuffix(" pixels")
-        self.smallest.setToolTip("Smaller objects are left out, unless you marked them. Acts at once.")
+        self.smallest.setToolTip(
+            "Smaller objects are left out, unless you marked them. Acts at once.\n"
+            "As marked: of each class what is much smaller than what you marked of it. A number counts for all classes."
+        )
         self.words = QLabel("", self)
         self.words.setWordWrap(True)
         self.table = QPushButton("Save table…", self)
@@ -52,16 +58,23 @@ class ObjectsBox(QWidget):
         self.smallest.valueChanged.connect(self._on_changed)
         self.clear()
 
-    def value(self) -> tuple[float, int]:
-        """Give how readily objects are parted, 0 to 1, and the smallest size in pixels."""
-        return self.split.value() / _STEPS, self.smallest.value()
+    def value(self) -> tuple[float, int | None]:
+        """Give how readily objects are parted, 0 to 1, and the smallest size in pixels; None: as marked."""
+        smallest = self.smallest.value()
+        return self.split.value() / _STEPS, None if smallest == _AS_MARKED else smallest
 
-    def setValue(self, split: float, smallest_px: int) -> None:
+    def setValue(self, split: float, smallest_px: int | None) -> None:
         """Show other values without saying that they changed."""
-        for part, value in ((self.split, round(_STEPS * split)), (self.smallest, smallest_px)):
+        smallest = _AS_MARKED if smallest_px is None else smallest_px
+        for part, value in ((self.split, round(_STEPS * split)), (self.smallest, smallest)):
             part.blockSignals(True)
             part.setValue(value)
             part.blockSignals(False)
+
+    def tell_marked(self, sizes_px: Collection[int]) -> None:
+        """Say what “as marked” means, from the smallest sizes of the classes."""
+        said = "–".join(map(str, sorted({min(sizes_px), max(sizes_px)}))) if sizes_px else ""
+        self.smallest.setSpecialValueText(f"as marked ({said} pixels)" if said else "as marked")
 
     def say(self, text: str) -> None:
         """Show a sentence below."""
