@@ -97,6 +97,21 @@ def test_what_is_larger_than_a_window_is_one_object(
 
 
 @both
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.5, 2), st.floats(0.1, 0.99))
+def test_what_is_larger_than_a_halo_is_one_object(
+    shape: tuple[int, ...], window: tuple[int, int], seed: int, halos: float, split: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    middle = np.array([rng.uniform(0, size) for size in shape]).reshape(-1, *[1] * len(shape))
+    ball = ((np.indices(shape) - middle) ** 2).sum(0) < (halos * window[1]) ** 2
+    nothing = np.zeros(shape, np.int32)
+    said = Said(np.where(ball, np.uint8(2), np.uint8(1)), np.full(shape, 0.999, np.float32), nothing, nothing > 0)
+    ids, table, _ = by_tile(said, Tiles(shape, *window))
+    np.testing.assert_array_equal(table.numbers(split=split)[ids], ball)
+
+
+@both
 def test_a_mark_across_a_border_makes_one_object(shape: tuple[int, ...], window: tuple[int, int]) -> None:
     """A long thread with a mark all along it and one waist after another."""
     classes, marked = np.ones(shape, np.uint8), np.zeros(shape, np.int32)

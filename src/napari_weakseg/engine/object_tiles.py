@@ -2,7 +2,8 @@
 
 A window reaches over its cell by a halo. A fragment is known by the pixel that lies deepest in it, so that two windows
 which both see all of a fragment mean the same one. Where a fragment is larger than the halo they may not agree: then
-its parts meet at the border of the cells as fragments do, as deep as the object is there, and are joined like others.
+its parts meet at the border of the cells as fragments do, as deep as the object is there, and are joined like others. A
+part is as deep as its own pixels: where it is deepest at the border, it goes on beyond.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -105,22 +106,23 @@ class FragmentsByTile:
         here = np.bincount(cut.ids[inner].ravel(), minlength=n)
         over = here < np.bincount(cut.ids.ravel(), minlength=n)  # reaches over its cell
         over[0] = False
-        deepest = cut.deepest
         present = np.flatnonzero(here[1:]) + 1
         fresh, known = present[~over[present]], present[over[present]]
         numbers = np.zeros(n, np.int32)
         numbers[fresh] = self._count + np.arange(len(fresh))
         self._count += len(fresh)
-        keys = self._keys(cut, deepest, over, origin)
+        keys = self._keys(cut, over, origin)
         for i in known.tolist():
             numbers[i] = self._known.setdefault(keys[i], self._count)
             self._count += int(numbers[i] == self._count)
+        depth = np.zeros(n, np.float32)
+        np.maximum.at(depth, cut.ids[inner].ravel(), cut.depth[inner].ravel())
         places = self._places(cut.ids[inner], [s.start + o for s, o in zip(inner, origin, strict=True)], n)
         self._parts.append(
             _Part(
                 numbers[present],
                 cut.classes[present],
-                deepest[present],
+                depth[present],
                 here[present],
                 cut.marked[present] > 0,
                 places[present],
@@ -128,11 +130,9 @@ class FragmentsByTile:
         )
         return numbers
 
-    def _keys(
-        self, cut: Cut, deepest: NDArray[np.float32], wanted: NDArray[np.bool_], origin: Sequence[int]
-    ) -> dict[int, int]:
+    def _keys(self, cut: Cut, wanted: NDArray[np.bool_], origin: Sequence[int]) -> dict[int, int]:
         """First of the deepest pixels of each wanted fragment, counted over the frame."""
-        at = np.flatnonzero(wanted[cut.ids] & (cut.depth == deepest[cut.ids]))
+        at = np.flatnonzero(wanted[cut.ids] & (cut.depth == cut.deepest[cut.ids]))
         fragments, first = np.unique(cut.ids.ravel()[at], return_index=True)
         place = np.unravel_index(at[first], cut.ids.shape)
         moved = [axis + o for axis, o in zip(place, origin, strict=True)]
