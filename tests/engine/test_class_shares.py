@@ -162,10 +162,43 @@ def test_exact_images_tell_the_shares(
 def test_told_areas_need_no_correction(
     painted: Project, ready: MakeTrainer, textures: tuple[NDArray[np.generic], ...]
 ) -> None:
-    painted.add_image(textures[0], name="without").tag("nucleus", False)
+    counted = painted.add_image(textures[0], name="counted")
+    counted.paint(np.full((2, 2), 2, np.uint8), start=(0, 0))
+    counted.coverage("nucleus", "all objects")
     trainer = ready(painted)
     assert any(block.areas_told for block in trainer._store.blocks)
     for _ in range(30):
+        trainer.step()
+    assert (trainer.learner.voice.class_weights == 1).all()
+
+
+@pytest.mark.parametrize("said", ["exact", "absent"])
+def test_an_image_without_strokes_leaves_the_areas_of_the_others_untold(
+    painted: Project, ready: MakeTrainer, textures: tuple[NDArray[np.generic], ...], said: str
+) -> None:
+    image, truth, _ = textures
+    other = painted.add_image(image, name="other")
+    if said == "absent":
+        other.tag("nucleus", False)
+    else:
+        other.paint(np.where(truth == 2, 2, 0).astype(np.uint8))
+        other.coverage(None, "exact")
+    trainer = ready(painted)
+    assert not any(block.areas_told for block in trainer._store.blocks)
+    for _ in range(26):
+        trainer.step()
+    assert (trainer.learner.voice.class_weights != 1).any()
+
+
+def test_nothing_is_corrected_where_tags_alone_tell_a_class(
+    make_project: MakeProject, ready: MakeTrainer, textures: tuple[NDArray[np.generic], ...]
+) -> None:
+    image, _, strokes = textures
+    project = make_project()
+    project.add_image(image, name="a").paint(np.where(strokes == 2, strokes, 0).astype(np.uint8))
+    project.add_image(image, name="b").tag("nucleus", False)
+    trainer = ready(project)
+    for _ in range(26):
         trainer.step()
     assert (trainer.learner.voice.class_weights == 1).all()
 

@@ -245,3 +245,42 @@ def test_boxes_place_patches_on_what_they_claim() -> None:
     batch = Sampler((32, 32), 8, np.random.default_rng(0)).draw([boxed])
     assert (batch.fields["claim"] == 2).flatten(1).any(1).sum() >= 5
     assert batch.unmarked == 0
+
+
+def told(number: float, *, full: int = FULL) -> Block:
+    """Nothing is shown; a tag says that there is no object of class 2."""
+    made = block("bare", full=full, number=number)
+    made.knowledge.allowed[:] = full & ~0b100
+    made.refresh()
+    assert bool(made.marked_at) == (full == FULL)
+    return made
+
+
+@pytest.mark.parametrize("kinds", ["rough", "exact", "rough exact"])
+@pytest.mark.parametrize("full", [FULL, 0b1110])
+def test_what_tags_alone_tell_does_not_drown_what_is_shown(kinds: str, full: int) -> None:
+    shown = [block(kind, full=full) for kind in kinds.split()]
+    drawn = Sampler((16, 16), 6, np.random.default_rng(0), unmarked=False, tagged=False)
+    for n in (1, 20):
+        batch = drawn.draw([*shown, *(told(1.0, full=full) for _ in range(n))])
+        assert batch.image[:, 0, 0, 0].tolist() == [0.0] * 5 + [1.0]
+        assert batch.unmarked == 0
+    small = Sampler((16, 16), 1, np.random.default_rng(0), unmarked=False)
+    seen = [float(small.draw([*shown, told(1.0, full=full)]).image[0, 0, 0, 0]) for _ in range(300)]
+    assert 0.1 < np.mean(seen) < 0.24
+
+
+def test_a_class_that_tags_alone_tell_is_seen_as_often_as_others() -> None:
+    """Objects are painted, background is known from an image that has none of them."""
+    objects = block("rough")
+    objects.knowledge.allowed[..., :2] = FULL
+    objects.refresh()
+    assert objects.marked_at.keys() == {2}
+    drawn = Sampler((16, 16), 8, np.random.default_rng(0))
+    seen = [drawn.draw([objects, told(1.0)]).image[:, 0, 0, 0].mean() for _ in range(50)]
+    assert 0.4 < np.mean(seen) < 0.6
+
+
+def test_what_tags_alone_tell_is_drawn_where_there_is_nothing_else() -> None:
+    batch = Sampler((16, 16), 4, np.random.default_rng(0)).draw([told(1.0), told(1.0)])
+    assert batch.image[:, 0, 0, 0].tolist() == [1.0] * 4

@@ -5,7 +5,7 @@ random ones without, are ever read: memory and time do not depend on the size of
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -20,7 +20,7 @@ from napari_weakseg.engine.outline import Outline, outline
 from napari_weakseg.engine.rough import Rough, rough_of
 from napari_weakseg.engine.targets import blob_thickness
 
-__all__ = ["Block", "Place", "by_class", "places", "read", "settle_growth", "start_claims", "update"]
+__all__ = ["Block", "Place", "by_class", "never_shown", "places", "read", "settle_growth", "start_claims", "update"]
 
 _WHOLE_PX = {2: 1536, 3: 160}  # a frame up to this size along every axis is one block
 _CELL_PX = {2: 1024, 3: 96}
@@ -76,6 +76,8 @@ class Block:
         Whether the block is a frame, and the frame all of the image, so that its tags are the image's.
     annotated : set of int
         Class ids that are annotated exactly in the whole block.
+    covered : bool
+        Whether all objects of some class are said to be marked in it, or in a part of it.
     rough : Rough or None
         Masks of a person that may be wrong.
     claim, claim_weight : uint8 array, (*S)
@@ -93,7 +95,8 @@ class Block:
     shown : bool
         Whether a person painted in it or said that what is painted is all, held-out pixels aside.
     areas_told : bool
-        Whether the class of unpainted pixels follows from what is said, so that areas are known as well as places.
+        Whether the class of unpainted pixels follows from the coverage, so that areas are known as well as places. What
+        exact parts and absent tags tell is left out: it says nothing of the areas where only strokes are painted.
     narrowed : bool
         Whether of some pixels it is known only which classes they are not.
     allowed : int32 array, (*S)
@@ -120,6 +123,7 @@ class Block:
     tags: dict[int, bool] = field(default_factory=dict)
     whole: bool = False
     annotated: set[int] = field(default_factory=set)
+    covered: bool = False
     rough: Rough | None = None
     new_draws: int = 0
     exact: bool = False
@@ -169,7 +173,8 @@ class Block:
     def refresh(self) -> None:
         """Index the pixels that training knows, by class, and drop claims that a person has overruled."""
         self.exact = bool(self.knowledge.complete.mean() > 0.5)
-        self.areas_told = bool(((self.knowledge.certain > 0) & ~self.knowledge.painted).any())
+        shown = self.knowledge.painted | self.knowledge.complete
+        self.areas_told = self.covered and bool(((self.knowledge.certain > 0) & ~shown).any())
         self.narrowed = bool((self.knowledge.known & (self.knowledge.certain == 0)).any())
         known = np.where(self.held_out, np.uint32(self.knowledge.full), self.knowledge.allowed)
         self.allowed = known.view(np.int32)
@@ -177,7 +182,7 @@ class Block:
         overruled = (self.claim > 0) & ((self.knowledge.allowed & bit) == 0)
         self.claim[overruled] = 0
         self.claim_weight[overruled] = 0
-        shown = (self.knowledge.painted | self.knowledge.complete) & ~self.held_out
+        shown &= ~self.held_out
         self.shown = bool(shown.any())
         if self.shown:
             certain = np.where(shown, self.knowledge.certain, 0)
@@ -196,6 +201,14 @@ def by_class(labels: NDArray[np.integer]) -> dict[int, NDArray[np.int64]]:
     """Flat indices of the pixels of each class id; 0 is left out."""
     present = np.flatnonzero(np.bincount(labels.ravel()))
     return {int(c): np.flatnonzero(labels == c) for c in present if c}
+
+
+def never_shown(blocks: Iterable[Block]) -> set[int]:
+    """Class ids that nothing shows: that some pixels are of them follows from tags or coverage alone."""
+    known: dict[bool, set[int]] = {True: set(), False: set()}
+    for block in blocks:
+        known[block.shown or bool(block.boxes)].update(block.marked_at)
+    return known[False] - known[True]
 
 
 def places(image: ProjectImage, ndim: int) -> Iterator[Place]:
@@ -319,7 +332,9 @@ def _take_hints(block: Block, image: ProjectImage) -> None:
     block.tags = dict(annotations.tags)
     block.whole = block.shape == tuple(size for size in image.label_shape if size > 1)
     classes = range(1, block.knowledge.full.bit_length())
-    block.annotated = {c for c in classes if annotations.coverage_of(c, block.place.label_region) == "exact"}
+    coverage = {c: annotations.coverage_of(c, block.place.label_region) for c in classes}
+    block.annotated = {c for c, kind in coverage.items() if kind == "exact"}
+    block.covered = any(kind != "some" for kind in coverage.values())
     block.rough = rough_of(annotations, block.place)
 
 

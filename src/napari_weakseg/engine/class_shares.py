@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_weakseg.core.config import TrainConfig
-from napari_weakseg.engine.blocks import Block
+from napari_weakseg.engine.blocks import Block, never_shown
 from napari_weakseg.engine.evaluate import window_around
 from napari_weakseg.engine.losses import certain_classes
 from napari_weakseg.engine.objective import Given
@@ -73,7 +73,8 @@ class ClassShares:
         """Ask the network about random places now and then; returns whether `weights` is new.
 
         Exact images tell how common classes are; without any, the answers do. Nothing is corrected where areas follow
-        from the coverage that is told, or where a class is learned from what it is not: nobody knows how much of it is.
+        from the coverage that is told, or where a class is learned from what it is not, or from tags alone: nobody
+        knows how much of it is.
 
         Parameters
         ----------
@@ -85,7 +86,7 @@ class ClassShares:
         """
         if not self._strength or not step or step % _EVERY:
             return False
-        self._left = any(block.areas_told or block.narrowed for block in blocks)
+        self._left = any(block.areas_told or block.narrowed for block in blocks) or bool(never_shown(blocks))
         if self._left:
             self.weights = np.ones_like(self.weights)
             return True

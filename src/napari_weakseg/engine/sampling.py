@@ -11,7 +11,7 @@ from torch import Tensor
 from napari_weakseg.core.knowledge import INTERFACE_UNKNOWN
 from napari_weakseg.core.regions import Region
 from napari_weakseg.engine.auxiliary import IGNORE
-from napari_weakseg.engine.blocks import Block
+from napari_weakseg.engine.blocks import Block, never_shown
 
 __all__ = ["Batch", "Sampler"]
 
@@ -19,6 +19,7 @@ _NEW_WEIGHT = 4.0  # how much likelier a block is while its latest strokes are n
 _NEW_DRAWS = 12  # and for how many draws
 _FEWEST_WITH_BARE = 4  # smaller batches hold no patch without marks beside others
 _HINTED, _BARE = 4, 8  # one patch in so many has boxes, tags or rough masks only; one in so many has nothing
+_INFERRED = 6  # one patch in so many comes from where nothing is shown, but tags or coverage rule classes out
 _CENTRED = 0.8  # share of patches that are placed on a marked pixel
 
 
@@ -64,11 +65,13 @@ class _Patch:
 class Sampler:
     """Draws patches in fixed shares, so that shapes never change within a run.
 
-    Half of a batch comes from exact blocks where both exact and partly marked ones exist, so that the many rough
-    marks do not drown the few exact ones. In a batch of four or more a quarter, but at least one patch, comes from
-    blocks that have boxes, tags or rough masks only, and an eighth, but at least one, from blocks with nothing. Patches
-    are centred on a marked pixel most of the time, each class being as likely as any other; blocks with new strokes are
-    drawn more often. A block of which only tags are known is seen as a whole, made smaller: its tags hold for no part.
+    Half of a batch comes from exact blocks where both exact and partly marked ones exist, so that the many rough marks
+    do not drown the few exact ones. In a batch of four or more a quarter, but at least one patch, comes from blocks
+    that have boxes, tags or rough masks only, and an eighth, but at least one, from blocks with nothing. A sixth comes
+    from blocks where nothing is shown but tags or coverage rule classes out: these are known to the last pixel, and
+    many would drown the marks. Where a class is known from these alone, they are like any other. Patches are centred on
+    a marked pixel most of the time, each class being as likely as any other; blocks with new strokes are drawn more
+    often. A block of which only tags are known is seen as a whole, made smaller: its tags hold for no part.
 
     Parameters
     ----------
@@ -101,25 +104,45 @@ class Sampler:
 
     def draw(self, blocks: Sequence[Block]) -> Batch:
         """Draw a batch from at least one block."""
-        exact = [block for block in blocks if block.exact and block.marked_at]
-        rough = [block for block in blocks if not block.exact and block.marked_at]
-        bare = [block for block in blocks if not block.marked_at]
+        apart = not never_shown(blocks)
+        inferred = [block for block in blocks if apart and self._inferred(block)]
+        others = [block for block in blocks if not (apart and self._inferred(block))]
+        exact = [block for block in others if block.exact and block.marked_at]
+        rough = [block for block in others if not block.exact and block.marked_at]
+        bare = [block for block in others if not block.marked_at]
         hinted = [block for block in bare if self._hinted(block)]
         bare = [block for block in bare if not self._hinted(block)]
-        n_hinted, n_bare = self._weak_shares(hinted, bare) if exact or rough else (self.batch, 0)
-        if not exact and not rough and not hinted:
+        n_hinted, n_bare = self._weak_shares(hinted, bare) if exact or rough or inferred else (self.batch, 0)
+        if not exact and not rough and not inferred and not hinted:
             n_hinted, n_bare = 0, self.batch
         n_marked = self.batch - n_hinted - n_bare
-        n_exact = n_marked if not rough else 0
+        n_inferred = self._inferred_share(inferred) if exact or rough else n_marked
+        n_shown = n_marked - n_inferred
+        n_exact = n_shown if not rough else 0
         if exact and rough:
-            n_exact = n_marked // 2 if n_marked > 1 else int(self._rng.integers(n_marked + 1))
-        groups = [(exact, n_exact), (rough, n_marked - n_exact), (hinted, n_hinted), (bare, n_bare)]
+            n_exact = n_shown // 2 if n_shown > 1 else int(self._rng.integers(n_shown + 1))
+        n_rough = n_shown - n_exact
+        groups = [(exact, n_exact), (rough, n_rough), (inferred, n_inferred), (hinted, n_hinted), (bare, n_bare)]
         picked = [self._pick(group) for group, n in groups for _ in range(n)]
         claimed = any(block.rough is not None for block in blocks)
         return _joined([self._patch(block, claimed) for block in picked], n_exact, n_hinted + n_bare)
 
     def _hinted(self, block: Block) -> bool:
         return block.hinted and (self._tagged or not block.only_tagged)
+
+    def _inferred(self, block: Block) -> bool:
+        """Whether nothing is shown in a block, but tags or coverage rule classes out."""
+        if block.shown or block.boxes:
+            return False
+        return bool(block.marked_at) or (block.narrowed and not self._hinted(block))
+
+    def _inferred_share(self, inferred: Sequence[Block]) -> int:
+        """How many patches come from blocks where nothing is shown, beside others."""
+        if not inferred:
+            return 0
+        if self.batch < _INFERRED:
+            return int(self._rng.random() < self.batch / _INFERRED)
+        return self.batch // _INFERRED
 
     def _weak_shares(self, hinted: Sequence[Block], bare: Sequence[Block]) -> tuple[int, int]:
         """How many patches come from blocks with hints only, and from those with nothing."""
