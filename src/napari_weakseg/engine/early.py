@@ -68,14 +68,17 @@ class EarlyForest:
     def share(self, step: int) -> float:
         """Share of the forest in the prediction: by the number of steps and, as much again, by what was judged.
 
-        Where nothing could be judged and few images are marked, it stays as far as it is right about unseen ones. One
-        that tells held-out marks no better than chance has none.
+        Without exact images and where few are marked, it stays as far as it is right about unseen ones. One that tells held-out marks no better than chance has none.
         """
         if not self._wanted or self._hopeless:
             return 0.0
         fading = self._fading(step)
         if self.judged_share is not None:
-            return (fading + self.judged_share) / 2
+            judged = (fading + self.judged_share) / 2
+            exact = any(
+                block.exact for block in self._store.blocks
+            )  # other held-out marks tell nothing of unseen images
+            return judged if exact else max(judged, self._unseen.share)
         return max(fading, self._unseen.share)
 
     def _fading(self, step: int) -> float:

@@ -15,15 +15,16 @@ _SHARE = 8  # one mark in this many is held out
 _FEWEST = 16  # with fewer marks of a class none is spared
 _EXACT_SHARE = 4  # the last part of an exact block in this many is held out ...
 _FEWEST_EXACT = 3  # ... of one exact block in this many
+_PART_PX, _FEWEST_PARTS = 16, 4  # painted background is held out by parts of this side, where it has so many of them
 
 
 def hold_out(block: Block, index: int, marks_of_class: Sequence[int]) -> None:
     """Set marks of a block aside.
 
-    Of rough blocks, about one blob in eight of each class that has at least 16 in the project, and the painted
-    background of every eighth block where there are 16 with any. Of every third exact block, the last quarter along X.
-    Which ones depends on the place of the block and the blob alone, so that a mark
-    stays held out whatever is painted elsewhere.
+    Of rough blocks, about one blob in eight of each class that has at least 16 in the project, and where there is one,
+    an eighth of the painted background: else a network that sees objects everywhere would be right about all. Of every
+    third exact block, the last quarter along X. Which ones depends on the place of the block and the mark alone, so
+    that a blob stays held out whatever is painted elsewhere.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ def hold_out(block: Block, index: int, marks_of_class: Sequence[int]) -> None:
     index : int
         Of the block; must depend on its place alone.
     marks_of_class : sequence of int
-        Blobs of each class id in the project, for the background the blocks with paint; entry 0 is not used.
+        Blobs of each class id in the project; entry 0 is not used.
     """
     block.held_out[:] = False
     if block.exact:
@@ -46,9 +47,20 @@ def hold_out(block: Block, index: int, marks_of_class: Sequence[int]) -> None:
             spared = (_drawn(block.knowledge.seeds, index) % _SHARE == 0) & (counts >= _FEWEST)
             spared[0] = False
             block.held_out[:] = spared[block.knowledge.seeds]
-        if index % _SHARE == _SHARE - 1 and marks_of_class[BACKGROUND] >= _FEWEST:
-            block.held_out |= block.knowledge.painted & (block.knowledge.certain == BACKGROUND)
+        if block.held_out.any():
+            block.held_out |= _part_of(block.knowledge.painted & (block.knowledge.certain == BACKGROUND), index)
     block.refresh()
+
+
+def _part_of(painted: NDArray[np.bool_], index: int) -> NDArray[np.bool_]:
+    """About an eighth of what is painted, in square parts, one at least; nothing of what lies in a few parts only."""
+    number = np.zeros((1,) * painted.ndim, np.int32)
+    for axis, size in enumerate(painted.shape):
+        along = np.arange(size, dtype=np.int32) // _PART_PX
+        number = number * (along[-1] + 1) + along.reshape([-1 if i == axis else 1 for i in range(painted.ndim)])
+    parts = np.unique(number[painted])
+    spared = parts[np.argsort(_mixed(parts, index))][: max(1, len(parts) // _SHARE)]
+    return painted & np.isin(number, spared) if len(parts) >= _FEWEST_PARTS else np.zeros_like(painted)
 
 
 def _drawn(seeds: NDArray[np.int32], index: int) -> NDArray[np.uint64]:
@@ -56,7 +68,12 @@ def _drawn(seeds: NDArray[np.int32], index: int) -> NDArray[np.uint64]:
     where = np.flatnonzero(seeds)
     first = np.zeros(int(seeds.max()) + 1, np.uint64)
     first[seeds.ravel()[where[::-1]]] = where[::-1]  # the last assignment stays: the first pixel
-    mixed = (first + np.uint64(977 * (index + 1))) * np.uint64(0x9E3779B97F4A7C15)
+    return _mixed(first, index)
+
+
+def _mixed(places: NDArray[np.integer], index: int) -> NDArray[np.uint64]:
+    """Random number of each place in a block."""
+    mixed = (places.astype(np.uint64) + np.uint64(977 * (index + 1))) * np.uint64(0x9E3779B97F4A7C15)
     return mixed >> np.uint64(40)
 
 
@@ -67,7 +84,7 @@ def quality(
     *,
     window_px: int = 256,
 ) -> tuple[float | None, int]:
-    """Mean over classes of the Dice on held-out pixels.
+    """Mean over classes of the Dice on held-out pixels, two classes at least.
 
     Parameters
     ----------
@@ -77,13 +94,13 @@ def quality(
         float32 (C, *S) → probabilities (K, *S).
     n_classes : int
     window_px : int
-        Side of the window that is looked at in each block, around the middle held-out pixel, so that a look costs the
-        same whatever the size of the images.
+        Side of the windows that are looked at, each around the middle held-out pixel of a class, so that a look costs
+        the same whatever the size of the images.
 
     Returns
     -------
     score : float or None
-        None where nothing is held out.
+        None where fewer than two classes are held out: a network that says the other everywhere would be right.
     n : int
         Held-out pixels.
 
@@ -92,24 +109,34 @@ def quality(
     On rough blocks only blobs and strokes are held out, not the border of objects, so the score says how often marks
     are met, not how good borders are; with exact images in the project it says both.
     """
+    looks = _looks(blocks, window_px)
+    truths = [np.where(block.held_out[at], block.knowledge.certain[at], 0) for block, at in looks]
+    if len(np.unique([c for truth in truths for c in np.unique(truth[truth > 0])])) < 2:
+        return None, 0
     hits, predicted, marked = (np.zeros(n_classes + 1, np.int64) for _ in range(3))
-    for block in blocks:
-        if not block.held_out.any():
-            continue
-        where = np.argwhere(block.held_out)
-        at = window_around(where[len(where) // 2], block.shape, window_px)
-        held_out = block.held_out[at]
-        truth = block.knowledge.certain[at][held_out]
-        guess = predict(block.pixels[(slice(None), *at)]).argmax(0)[held_out] + 1
-        guess, truth = guess[truth > 0], truth[truth > 0]
+    for (block, at), truth in zip(looks, truths, strict=True):
+        guess = predict(block.pixels[(slice(None), *at)]).argmax(0)[truth > 0] + 1
+        truth = truth[truth > 0]
         hits += np.bincount(truth[guess == truth], minlength=n_classes + 1)
         predicted += np.bincount(guess, minlength=n_classes + 1)
         marked += np.bincount(truth, minlength=n_classes + 1)
     seen = marked > 0
-    if not seen.any():
-        return None, 0
     dice = 2 * hits[seen] / (predicted[seen] + marked[seen])
     return float(dice.mean()), int(marked.sum())
+
+
+def _looks(blocks: Sequence[Block], window_px: int) -> list[tuple[Block, Region]]:
+    """Windows to judge in, one in each block or one for each class in a single block: the classes take turns."""
+    judges = [block for block in blocks if block.held_out.any()]
+    looks: dict[tuple[int, ...], tuple[Block, Region]] = {}
+    for i in range(max(len(judges), 2) if judges else 0):
+        block = judges[i % len(judges)]
+        held = np.where(block.held_out, block.knowledge.certain, 0)
+        if len(classes := np.unique(held[held > 0])):
+            where = np.argwhere(held == classes[i % len(classes)])
+            at = window_around(where[len(where) // 2], block.shape, window_px)
+            looks[i % len(judges), *(s.start for s in at)] = block, at
+    return list(looks.values())
 
 
 def window_around(at: Iterable[int], shape: Sequence[int], side: int) -> Region:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.errors import ImageError
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
@@ -223,11 +222,10 @@ class BlockStore:
                 self._update(block)
 
     def marks_by_class(self) -> list[int]:
-        """Blobs of each class id; for the background, blocks with paint."""
+        """Blobs of each class id."""
         counts = np.zeros(len(self._project.classes) + 1, np.int64)
         for block in self.blocks:
             counts += np.bincount(block.knowledge.seed_class, minlength=len(counts))
-            counts[BACKGROUND] += BACKGROUND in block.marked_at or block.held_out.any()
         return [int(n) for n in counts]
 
     def save(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -356,7 +356,8 @@ class Trainer:
         """Tell how training stands; waits for the device."""
         if self.steps - self._judged >= _QUALITY_EVERY:
             self._judged = self.steps
-            judges = [block for block in self._store.blocks if block.held_out.any()][:_JUDGES]
+            judges = [block for block in self._store.blocks if block.held_out.any()]
+            judges = sorted(judges, key=lambda block: -len(block.marked_at))[:_JUDGES]  # those of most classes
             side = 256 if self._project.ndim == 2 else 48
             glance = functools.partial(self.probabilities, live=True)
             self._quality = quality(judges, glance, len(self._classes), window_px=side)
