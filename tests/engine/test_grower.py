@@ -248,3 +248,21 @@ def test_claims_of_large_images_are_spread_over_steps(make_project: MakeProject,
     assert claimed[:4] == [["c"]] * 4
     assert claimed[4:8] == [["a", "c"]] * 4
     assert claimed[8] == ["a", "b", "c"]
+
+
+def test_what_a_guard_rejects_is_taught_no_more(make_project: MakeProject) -> None:
+    """What the edges say is claimed again, as before growth began."""
+    grower, store = grower_of(make_project(), outline_weight=0, rounds=2)
+    (block,) = store.blocks
+    grow(grower, 0.99)
+    assert (block.claim == 2).any()
+    grower.safe = 0
+    grower.step(180, says(0.99))
+    assert block.growth is not None
+    assert not block.growth.round
+    assert not block.claim.any()
+    assert not block.claim_weight.any()
+    assert ((block.approximation > 0) == (block.knowledge.seeds > 0)).all()
+    assert grower.save()["waiting"]
+    grower.step(181, says(0.99))
+    assert not grower.save()["waiting"]

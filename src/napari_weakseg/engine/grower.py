@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.project import Project
-from napari_weakseg.engine.blocks import Block
+from napari_weakseg.engine.blocks import Block, start_claims
 from napari_weakseg.engine.box_shapes import BoxShapes
 from napari_weakseg.engine.growing import (
     Guess,
@@ -27,7 +27,7 @@ from napari_weakseg.engine.growing import (
     safe_rounds,
     take_claims,
 )
-from napari_weakseg.engine.growth import GrowthRules, GrowthState
+from napari_weakseg.engine.growth import GrowthRules
 from napari_weakseg.engine.memory import key_of
 from napari_weakseg.engine.outline import Outline
 from napari_weakseg.engine.store import BlockStore
@@ -198,7 +198,9 @@ class Grower:
             return
         for block in self.blocks:
             if block.growth is not None and block.growth.round > self.safe:
-                block.growth = GrowthState.start(block.knowledge.seeds, block.knowledge.seed_class)
+                start_claims(block)
+                block.refresh()
+                self.take_in([block])
 
     def _guarded_by(self, block: Block, says: Says) -> bool:
         """Take the boldest growth that stays precise for all rounds, else the cautious one for as long as it does."""
