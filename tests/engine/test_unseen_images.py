@@ -85,6 +85,8 @@ def test_the_forest_stays_long_after_it_would_have_faded(make_project: MakeProje
     for step in range(1, 41):
         early.judge(step, lambda pixels: np.full((2, *pixels.shape[1:]), 0.5, np.float32))
     assert early.share(1000) > 0.7
+    early.judged_share = 0.0  # by marks that lie in images that were learned from
+    assert early.share(1000) > 0.7
     assert early.counts(1000)
 
 

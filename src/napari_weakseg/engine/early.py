@@ -68,7 +68,8 @@ class EarlyForest:
     def share(self, step: int) -> float:
         """Share of the forest in the prediction: by the number of steps and, as much again, by what was judged.
 
-        Without exact images and where few are marked, it stays as far as it is right about unseen ones. One that tells held-out marks no better than chance has none.
+        Without exact images and where few are marked, it stays as far as it is right about unseen ones: other held-out
+        marks lie in images that were learned from. One that tells held-out marks no better than chance has none.
         """
         if not self._wanted or self._hopeless:
             return 0.0
