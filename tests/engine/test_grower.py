@@ -266,3 +266,30 @@ def test_what_a_guard_rejects_is_taught_no_more(make_project: MakeProject) -> No
     assert grower.save()["waiting"]
     grower.step(181, says(0.99))
     assert not grower.save()["waiting"]
+
+
+def test_little_trust_in_outlines_takes_nothing_from_what_has_grown(make_project: MakeProject) -> None:
+    weights = {}
+    for trust in (0.0, 0.3, 1.0):
+        grower, store = grower_of(make_project())
+        grower.trust = trust
+        grow(grower, 0.99)
+        (block,) = store.blocks
+        assert block.growth is not None
+        grown = (block.growth.ids > 0) & (block.growth.seeds == 0)
+        assert grown.any()
+        weights[trust] = block.claim_weight[grown].min()
+        outlined = (block.claim > 0) & ~grown
+        assert outlined.any() == bool(trust)
+        assert not (block.claim_weight[outlined] > 255 * trust).any()
+    assert set(weights.values()) == {np.uint8(255 * np.float32(0.99))}
+
+
+@pytest.mark.parametrize(("trust", "rounds"), [(0.1, 2), (0.5, 8)])
+def test_outlines_bind_growth_where_they_are_trusted(make_project: MakeProject, trust: float, rounds: int) -> None:
+    grower, store = grower_of(make_project(), rounds=8)
+    grower.trust = trust
+    grow(grower, 0.99)
+    (block,) = store.blocks
+    assert block.growth is not None
+    assert block.growth.round == rounds

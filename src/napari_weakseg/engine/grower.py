@@ -47,6 +47,7 @@ _CLAIMED_PER_STEP = 300_000  # pixels of the blocks that are claimed around for 
 _JUDGED, _JUDGED_PIXELS = 8, 1_500_000  # blocks that outlines are judged on, one at least
 _ACCURACY = (0.75, 0.9)  # of outlines on exact objects, at which trust begins and is full
 _AGREEMENT = (0.65, 0.8)  # of outlines and forest, in the same way
+_LEAST_TRUST = 0.25  # in outlines, for growth to be bound by them
 
 
 class Grower:
@@ -172,8 +173,9 @@ class Grower:
         return image is not None and everything_marked(block, image.annotations, self._project.classes)
 
     def _bound(self, block: Block) -> Outline | None:
-        """Outlines that no object of a block may leave; None where a guard judges or the edges tell nothing."""
-        return block.outline if self.safe is None and self._outline_weight else None
+        """Outlines that no object of a block may leave; None where a guard judges or the edges tell little."""
+        trusted = self._config.outline_weight and self.trust >= _LEAST_TRUST
+        return block.outline if self.safe is None and trusted else None
 
     def _rounds(self, block: Block) -> int:
         rounds = self._config.rounds

@@ -142,7 +142,7 @@ def take_claims(
         open_ = (claim == 0) & (outlined > 0) & ~block.knowledge.painted & ~_around_held_out(outlined, block.held_out)
         claim[open_] = outlined[open_]
         said = np.take_along_axis(probabilities, np.maximum(claim.astype(np.int64) - 1, 0)[None], 0)[0]
-        weight = np.where(claim > 0, outline_weight * said, np.float32(0))
+        weight[open_] = outline_weight * said[open_]
     block.claim = claim.astype(np.uint8)
     block.claim_weight = (255 * weight).astype(np.uint8)
     ring = [1.5] * growth.ids.ndim if growth.round else None
