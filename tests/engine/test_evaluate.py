@@ -85,6 +85,34 @@ def test_what_grows_from_held_out_blobs_is_not_claimed(make_project: MakeProject
     assert (block.claim == 2).any()
 
 
+def test_background_is_not_claimed_where_it_is_held_out(make_project: MakeProject) -> None:
+    (block,) = filled(project_of(make_project, blobs(99))).blocks
+    held = block.held_out & (block.knowledge.certain == 1)
+    assert held.any()
+    p = np.full((2, *block.shape), 0.02, np.float32)
+    p[0] = 0.98
+    take_claims(block, p, everywhere=True)
+    assert (block.claim == 1).any()
+    assert not block.claim[held].any()
+
+
+def test_some_of_the_marks_that_are_painted_while_training_are_held_out(make_project: MakeProject) -> None:
+    project = project_of(make_project, blobs(22), np.zeros((120, 120), np.uint8))
+    store = filled(project)
+    before = {block.place.image: block.held_out.copy() for block in store.blocks}
+    labels = blobs(99)
+    project.images["0"].paint(labels[30:], start=(30, 0))
+    (block,) = store.changed("0")
+    new = block.held_out & ~before["0"]
+    assert new.any()
+    assert not new[:30].any()  # what was learned from stays so
+    assert (block.held_out >= before["0"]).all()
+    assert 0.04 < new[labels == 2].sum() / (77 * 16) < 0.25
+    for seed in np.unique(block.knowledge.seeds[new])[1:]:
+        assert block.held_out[block.knowledge.seeds == seed].all()
+    assert not any((block.marked_at[c][:, None] == np.flatnonzero(new)).any() for c in (1, 2))
+
+
 def test_outlines_of_held_out_blobs_are_not_claimed(make_project: MakeProject) -> None:
     project = make_project()
     truth = ndimage.binary_dilation(blobs(99) == 2, iterations=2)

@@ -153,9 +153,10 @@ def test_most_patches_show_a_mark_and_rare_classes_are_as_likely(sampler: Callab
 def test_held_out_pixels_are_shown_to_no_head(sampler: Callable[..., Sampler]) -> None:
     spared = block("exact", (32, 32))
     spared.held_out[..., 16:] = True
+    spared.claim[:], spared.claim_weight[:] = 2, 255
     spared.refresh()
     batch = sampler(32, 4).draw([spared])
-    for name, fill in {"allowed": FULL, "painted": 0, "interface": 255, "approximation": IGNORE}.items():
+    for name, fill in {"allowed": FULL, "painted": 0, "claim": 0, "interface": 255, "approximation": IGNORE}.items():
         assert (batch.fields[name][..., 16:] == fill).all(), name
     assert 2 not in spared.marked_at
 

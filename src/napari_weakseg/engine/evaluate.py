@@ -9,7 +9,7 @@ from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.regions import Region
 from napari_weakseg.engine.blocks import Block
 
-__all__ = ["hold_out", "quality"]
+__all__ = ["hold_out", "hold_out_new", "quality"]
 
 _SHARE = 8  # one mark in this many is held out
 _FEWEST = 16  # with fewer marks of a class none is spared
@@ -49,6 +49,28 @@ def hold_out(block: Block, index: int, marks_of_class: Sequence[int]) -> None:
             block.held_out[:] = spared[block.knowledge.seeds]
         if block.held_out.any():
             block.held_out |= _part_of(block.knowledge.painted & (block.knowledge.certain == BACKGROUND), index)
+    block.refresh()
+
+
+def hold_out_new(block: Block, index: int, marks_of_class: Sequence[int], painted_before: NDArray[np.bool_]) -> None:
+    """Set marks aside, as `hold_out`, of those that were painted since: nothing has been learned from them yet.
+
+    Parameters
+    ----------
+    block : Block
+    index, marks_of_class
+        As for `hold_out`.
+    painted_before : bool array, (*S)
+    """
+    if block.exact:
+        return
+    spared = block.held_out.copy()
+    hold_out(block, index, marks_of_class)
+    seeds = block.knowledge.seeds
+    old = np.zeros(len(block.knowledge.seed_class), bool)
+    old[seeds[painted_before]] = True
+    old[0] = False
+    block.held_out = spared | (block.held_out & ~painted_before & ~old[seeds])
     block.refresh()
 
 

@@ -134,7 +134,7 @@ def take_claims(
             here = claim == class_id
             weight[here] = probabilities[class_id - 1][here]
     if everywhere:
-        bare = background_claim(probabilities, growth.ids, background=BACKGROUND) & (claim == 0)
+        bare = background_claim(probabilities, growth.ids, background=BACKGROUND) & (claim == 0) & ~block.held_out
         claim[bare] = BACKGROUND
         weight[bare] = probabilities[BACKGROUND - 1][bare]
     outlined = _outlined(block, everywhere=everywhere, slopes=slopes) if outline_weight else None

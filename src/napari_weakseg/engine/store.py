@@ -14,7 +14,7 @@ from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.regions import Region, intersection
 from napari_weakseg.engine import blocks as reading
 from napari_weakseg.engine.blocks import Block, Place
-from napari_weakseg.engine.evaluate import hold_out
+from napari_weakseg.engine.evaluate import hold_out, hold_out_new
 from napari_weakseg.engine.memory import BlockMemory, Key, key_of, recalled, remembered
 from napari_weakseg.engine.targets import (
     ENOUGH_BLOBS,
@@ -106,19 +106,23 @@ class BlockStore:
             return []
         regions = self._regions_changed(image)
         touched = [block for block in self.blocks if block.place.image == name and _touches(block, regions)]
-        before = [(block.knowledge.allowed, block.knowledge.seeds, block.hints) for block in touched]
+        before = [(block.knowledge, block.hints) for block in touched]
         for block in touched:
             self._update(block)
         untold = self._untold
         self._untold = [block for block in untold if block.place.image != name]
-        touched = [
-            block
-            for block, (allowed, seeds, hints) in zip(touched, before, strict=True)
+        changed = [
+            (block, known)
+            for block, (known, hints) in zip(touched, before, strict=True)
             if hints != block.hints
             or block in untold
-            or not np.array_equal(allowed, block.knowledge.allowed)
-            or not np.array_equal(seeds, block.knowledge.seeds)
+            or not np.array_equal(known.allowed, block.knowledge.allowed)
+            or not np.array_equal(known.seeds, block.knowledge.seeds)
         ]
+        counts = self.marks_by_class()
+        for block, known in changed:
+            hold_out_new(block, self._number_of(block.place), counts, known.painted)
+        touched = [block for block, _ in changed]
         touched += self._read_new(image)
         self._extend_reach(touched)
         return touched
