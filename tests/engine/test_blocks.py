@@ -199,7 +199,9 @@ def test_a_blob_painted_late_gets_its_rounds(painted: Project) -> None:
     painted.images["a"].paint(square((6, 6), 0, 0, value=2), start=(4, 88))
     store.changed("a")
     assert block.growth.round == 0
-    assert not block.growth.frozen.any()
+    late = block.knowledge.seeds[5, 90]
+    assert not block.growth.frozen[late]
+    assert block.growth.rounds.tolist() == [0 if i == late else 3 for i in range(4)]
 
 
 def test_a_missing_image_is_left_out_with_a_note(make_project: Callable[..., Project], tmp_path: Path) -> None:

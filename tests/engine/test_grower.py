@@ -293,3 +293,28 @@ def test_outlines_bind_growth_where_they_are_trusted(make_project: MakeProject, 
     (block,) = store.blocks
     assert block.growth is not None
     assert block.growth.round == rounds
+
+
+@pytest.mark.parametrize("mode", ["monotone", "regrow"])
+def test_strokes_elsewhere_let_no_object_grow_any_further(make_project: MakeProject, mode: str) -> None:
+    project = make_project()
+    grower, store = grower_of(project, outline_weight=0, growth=mode)
+    (block,) = store.blocks
+    grow(grower, 0.99)
+    assert block.growth is not None
+    seed = block.growth.ids[16, 16]
+    first = block.growth.ids == seed
+    assert first.sum() > (block.growth.seeds == seed).sum()
+    for x in (2, 8, 14):
+        project.images["a"].paint(np.full((2, 2), 2, np.uint8), start=(60, x))
+        grower.take_in(store.changed("a"))
+        assert block.growth.round == 0
+        grow(grower, 0.99)
+        assert block.growth.round == 2
+        late = block.growth.seeds[60, x]
+        assert (block.growth.ids == late).sum() > 4
+        np.testing.assert_array_equal(block.growth.ids == block.growth.seeds[16, 16], first)
+    project.images["a"].paint(np.full((1, 1), 2, np.uint8), start=(16, 16 + 5))
+    grower.take_in(store.changed("a"))
+    grow(grower, 0.99)
+    assert (block.growth.ids == block.growth.seeds[16, 16]).sum() >= first.sum()

@@ -137,7 +137,7 @@ def test_another_box_around_a_grown_blob_lets_it_grow_anew(make_project: MakePro
     trainer = ready(project)
     block = trainer._store.find("a", ())[0]
     assert block.growth is not None
-    block.growth = replace(block.growth, areas=block.growth.areas * 3)
+    block.growth = replace(block.growth, rounds=block.growth.rounds + np.uint8(2))
     block.claim[10:40, 10:40] = 2
     image.add_box("nucleus", (15, 15), (32, 32))
     trainer.annotations_changed("a")

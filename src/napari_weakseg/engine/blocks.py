@@ -6,7 +6,7 @@ random ones without, are ever read: memory and time do not depend on the size of
 
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -283,12 +283,10 @@ def start_claims(block: Block) -> None:
 
 
 def settle_growth(block: Block) -> None:
-    """Let growth go on from where it was with the blobs as they are now: by all its rounds if they changed."""
+    """Let growth go on from where it was with the blobs as they are now; those that changed get all their rounds."""
     before, knowledge = block.growth, block.knowledge
     if before is not None:
         block.growth = before.reseeded(knowledge.seeds, knowledge.seed_class, knowledge.allowed)
-        if not np.array_equal(before.seeds, knowledge.seeds):
-            block.growth = replace(block.growth, areas=block.growth.areas[-1:])
         _settle_claims(block, before, block.growth)
     elif knowledge.seeds.any():  # the first blobs; what boxes claimed is claimed anew where it still holds
         start_claims(block)

@@ -8,6 +8,7 @@ could not be verified; this is ours.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -199,7 +200,7 @@ class Grower:
         if self.safe is None:
             return
         for block in self.blocks:
-            if block.growth is not None and block.growth.round > self.safe:
+            if block.growth is not None and block.growth.rounds.max() > self.safe:
                 start_claims(block)
                 block.refresh()
                 self.take_in([block])
@@ -222,7 +223,8 @@ class Grower:
         probabilities, separation = says(block.pixels)
         taught = any(len(b.knowledge.seed_class) > 2 for b in self._store.blocks)
         bound = self._bound(block)
-        grow_block(block, probabilities, separation if taught else None, self._rules(block, self._tau(block)), bound)
+        rules = replace(self._rules(block, self._tau(block)), rounds=self._rounds(block))
+        grow_block(block, probabilities, separation if taught else None, rules, bound)
         take_claims(
             block,
             probabilities,

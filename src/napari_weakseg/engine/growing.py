@@ -145,7 +145,7 @@ def take_claims(
         weight[open_] = outline_weight * said[open_]
     block.claim = claim.astype(np.uint8)
     block.claim_weight = (255 * weight).astype(np.uint8)
-    ring = [1.5] * growth.ids.ndim if growth.round else None
+    ring = [1.5] * growth.ids.ndim if growth.rounds.any() else None
     block.approximation = approximation_target(growth.ids, growth.seed_class, ring_px=ring)
     block.approximation[spared[growth.ids] & (growth.ids > 0)] = IGNORE
     block.refresh()

@@ -48,6 +48,8 @@ class GrowthRules:
         An object that changes by a smaller share of its area in two rounds running stops.
     area_cap : mapping of int to float
         Largest area in pixels by class id; an object that would exceed it keeps its mask and stops.
+    rounds : int
+        That an object takes at most, up to 255.
     """
 
     radius_px: tuple[float, ...]
@@ -55,6 +57,7 @@ class GrowthRules:
     mode: Literal["monotone", "regrow"] = "monotone"
     min_growth: float = 0.01
     area_cap: Mapping[int, float] = field(default_factory=dict)
+    rounds: int = 255
 
     def in_round(self, n: int) -> "GrowthRules":
         """Rules of round n = 1, 2, …: an object that may grow by half a pixel along an axis does every other round."""

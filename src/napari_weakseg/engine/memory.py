@@ -60,6 +60,7 @@ class BlockMemory:
                 "frozen": growth.frozen,
                 "slow": growth.slow,
                 "areas": np.stack(growth.areas),
+                "rounds": growth.rounds,
             }
         return cls(arrays, block.new_draws, _listed(block))
 
@@ -76,7 +77,8 @@ class BlockMemory:
             seeds, classes, ids, frozen, slow, areas = (
                 self.arrays[name] for name in ("seeds", "seed_class", "ids", "frozen", "slow", "areas")
             )
-            block.growth = GrowthState(seeds, classes, ids, frozen, slow, tuple(areas))
+            rounds = self.arrays.get("rounds", np.full(len(classes), len(areas) - 1, np.uint8))
+            block.growth = GrowthState(seeds, classes, ids, frozen, slow, tuple(areas), rounds)
             block.claim, block.claim_weight = self.arrays["claim"], self.arrays["claim_weight"]
             block.approximation = self.arrays["approximation"]
             bit = np.left_shift(np.uint32(1), classes.astype(np.uint32))[ids]
