@@ -77,6 +77,7 @@ def test_goes_on_as_if_it_had_never_stopped(
 ) -> None:
     monkeypatch.setattr(grower, "_FROM", 1)
     monkeypatch.setattr(grower, "_EVERY", 2)
+    monkeypatch.setattr(grower, "_LEAST_TRUST", 0)  # no outline in noise earns more
     settings = {"tau": 0.3, **settings}  # an untrained network grows something
     straight = steps(ready(several, **settings), 6)
     folder = saved(straight, tmp_path / "saved")
