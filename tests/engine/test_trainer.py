@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import TrainingError
+from napari_weakseg.core.presets import PRESETS
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine import device as devices
 from napari_weakseg.engine import grower
@@ -764,3 +765,15 @@ def test_large_objects_are_seen_smaller_until_small_ones_are_marked(
     assert_healthy(steps(trainer, 3))
     assert trainer.probabilities(pixels[None]).shape == (3, 128, 128)
     assert ready(project, downsample=2)._sizes.factors == (2, 2)
+
+
+def test_rough_masks_weigh_a_tenth_where_a_preset_says_so(painted: Project, ready: MakeTrainer) -> None:
+    painted.images["a"].paint(np.full((96, 96), 2, np.uint8), trust="rough")
+    preset = PRESETS["tags-and-masks"]
+    trainer = ready(painted, **preset)
+    batch = trainer._sampler.draw(trainer._store.blocks)
+    _, given = trainer.learner.given(batch, Variety.of(trainer._store.blocks, TrainConfig()))
+    assert given.trust is not None
+    claimed = given.fields["rough"] > 0
+    assert claimed.any()
+    assert (preset["rough_weight"] * given.trust[claimed]).unique().tolist() == pytest.approx([0.1])
