@@ -76,9 +76,7 @@ class EarlyForest:
         fading = self._fading(step)
         if self.judged_share is not None:
             judged = (fading + self.judged_share) / 2
-            exact = any(
-                block.exact for block in self._store.blocks
-            )  # other held-out marks tell nothing of unseen images
+            exact = any(block.exact for block in self._store.blocks)
             return judged if exact else max(judged, self._unseen.share)
         return max(fading, self._unseen.share)
 
