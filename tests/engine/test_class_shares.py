@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.bags import Boxes
-from napari_weakseg.engine.class_shares import ClassShares, counted_shares, estimated_shares, taught_shares
+from napari_weakseg.engine.class_shares import (
+    ClassShares,
+    counted_shares,
+    estimated_shares,
+    mean_answers,
+    taught_shares,
+)
 from napari_weakseg.engine.objective import Given
 from napari_weakseg.engine.trainer import Trainer
 
@@ -76,24 +82,28 @@ def test_each_term_teaches_by_its_weight() -> None:
     labels[0, 0] = [1, 1, 2, 3]  # of the exact patch
     labels[1, 0, :2] = 2
     config = TrainConfig(claim_weight=0.5)
-    only = taught_shares(config, given_of(labels, exact=1), sure_of(labels))
-    torch.testing.assert_close(only, torch.tensor([0.25, 0.625, 0.125]))
+    torch.testing.assert_close(taught_shares(config, given_of(labels, exact=1)), torch.tensor([0.25, 0.625, 0.125]))
     claim = np.zeros((2, 4, 4), np.uint8)
     claim[1, 2:] = 3
-    said = sure_of(np.maximum(labels, claim))
-    taught = taught_shares(config, given_of(labels, exact=1, claim=claim), said)
+    taught = taught_shares(config, given_of(labels, exact=1, claim=claim))
     torch.testing.assert_close(taught, torch.tensor([0.25, 0.625, 0.625]) / 1.5)
     doubted = given_of(labels, exact=1, claim=claim)
     doubted = replace(doubted, fields={**doubted.fields, "claim_weight": torch.zeros(2, 4, 4, dtype=torch.uint8)})
-    torch.testing.assert_close(taught_shares(config, doubted, said), torch.tensor([0.25, 0.625, 0.125]))
-    nothing = np.zeros((1, 4, 4), np.uint8)
-    assert not taught_shares(config, given_of(nothing), sure_of(nothing)).any()
+    torch.testing.assert_close(taught_shares(config, doubted), torch.tensor([0.25, 0.625, 0.125]))
+    assert not taught_shares(config, given_of(np.zeros((1, 4, 4), np.uint8))).any()
 
 
 def test_exact_patches_alone_have_all_the_say() -> None:
     labels = np.array([[[1, 1, 1, 2]], [[0, 0, 0, 0]]], np.uint8)
-    taught = taught_shares(TrainConfig(), given_of(labels, exact=1), sure_of(labels))
+    taught = taught_shares(TrainConfig(), given_of(labels, exact=1))
     torch.testing.assert_close(taught, torch.tensor([0.75, 0.25, 0.0]))
+
+
+def test_answers_about_marks_of_a_class_are_averaged() -> None:
+    labels = np.array([[[1, 1, 2, 0]]], np.uint8)
+    p = torch.tensor([[0.5, 0.7, 0.2, 0.9], [0.3, 0.1, 0.2, 0.05], [0.2, 0.2, 0.6, 0.05]])
+    said = mean_answers(given_of(labels), p.log().view(1, K, 1, 4))
+    torch.testing.assert_close(said, torch.tensor([[0.6, 0.2, 0.2], [0.2, 0.2, 0.6], [0.0, 0.0, 0.0]]))
 
 
 def test_a_network_that_knows_nothing_is_not_corrected(make_project: MakeProject, ready: MakeTrainer) -> None:

@@ -516,7 +516,7 @@ def test_exact_rough_and_tagged_images_go_together(make_project: MakeProject, re
     for i in range(6):
         image = project.add_image(rng.random((40, 40), np.float32), name=f"{i}", axes="YX")
         labels = np.zeros((40, 40), np.uint8)
-        labels[5:10, 5:10], labels[20:25, 5:10], labels[20:25, 20:25] = 2, 2, 3
+        labels[5:10, 5:10], labels[20:25, 32:37], labels[20:25, 20:25] = 2, 2, 3
         match i:
             case 0 | 1 | 2:
                 image.paint(labels)

@@ -2,10 +2,10 @@
 
 Strokes tell no areas: a person marks as much of a rare class as of a common one, and a network that learned from that
 sees the rare one too often. Its answers are therefore multiplied by the share that a class has in the images and
-divided by the share it has in the answers about what was learned from. For a network that has learned, the latter is
-the share of the class in the marks; one that knows little yet sees a class more often or more seldom than that, and to
-divide by the share in the marks would paint the image with a rare class. The share in the images is not known; it is
-found from the answers themselves.
+divided by the share it has in the answers about what is learned from: the shares of the marks, each class spread as
+the latest answers about its marks are. For a network that has learned, that is the share of the class in the marks; one
+that knows little yet sees a class more often or more seldom than that, and to divide by the share in the marks would
+paint the image with a rare class. The share in the images is not known; it is found from the answers themselves.
 """
 
 from collections import deque
@@ -22,7 +22,7 @@ from napari_weakseg.engine.evaluate import window_around
 from napari_weakseg.engine.losses import certain_classes
 from napari_weakseg.engine.objective import Given
 
-__all__ = ["ClassShares", "counted_shares", "estimated_shares", "taught_shares"]
+__all__ = ["ClassShares", "counted_shares", "estimated_shares", "mean_answers", "taught_shares"]
 
 _EVERY = 25  # steps between two looks at the images
 _LOOKS = 4  # that are remembered
@@ -30,6 +30,7 @@ _WINDOWS = 4  # of a look
 _WINDOW_PX = {2: 256, 3: 48}  # their side, by the number of spatial axes
 _PIXELS = 1000  # of a window
 _DECAY = 0.98
+_FORGOTTEN = 0.1  # share of the answers about marks that each batch replaces: of a young network they change quickly
 _RAMP = 100  # batches until the correction counts fully: a network that knows nothing finds any share
 _ROUNDS = 5  # with many more, classes that are seldom sure vanish
 _MOST = 50.0  # times that a class is made more or less likely
@@ -50,7 +51,8 @@ class ClassShares:
 
     def __init__(self, classes: int, *, strength: float) -> None:
         self._strength = strength
-        self._taught = torch.zeros(classes)  # shares in the answers about what is learned from
+        self._taught = torch.zeros(classes)
+        self._answers = torch.zeros(classes, classes)  # about marks of each class; a row of zeros before there are any
         self._batches = 0
         self._looks: deque[NDArray[np.float32]] = deque(maxlen=_LOOKS)
         self._left = False  # as they are: whether answers are
@@ -60,8 +62,11 @@ class ClassShares:
         """Look at the answers about what a batch teaches; nothing waits for the device."""
         if self._strength:
             self._batches += 1
-            taught = taught_shares(config, given, logits)
+            taught, said = taught_shares(config, given), mean_answers(given, logits)
             self._taught = _DECAY * self._taught.to(taught.device) + (1 - _DECAY) * taught
+            before, marked = self._answers.to(said.device), said.sum(1, keepdim=True) > 0
+            begun = before.sum(1, keepdim=True) > 0
+            self._answers = torch.where(marked, torch.where(begun, before.lerp(said, _FORGOTTEN), said), before)
 
     def look(
         self,
@@ -127,7 +132,10 @@ class ClassShares:
 
     @property
     def _shares_taught(self) -> NDArray[np.float64]:
-        taught = self._taught.cpu().numpy().astype(float)
+        """Shares of the classes in the answers about what is learned from."""
+        begun = self._answers.sum(1, keepdim=True) > 0
+        answers = torch.where(begun, self._answers, torch.eye(len(self._answers)).to(self._answers))
+        taught = (self._taught.to(answers) @ answers).cpu().numpy().astype(float)
         total = taught.sum()
         return taught / total if total > 0 else np.full(len(taught), 1 / len(taught))
 
@@ -136,6 +144,7 @@ class ClassShares:
         looks = {f"shares.look.{i}": torch.from_numpy(look) for i, look in enumerate(self._looks)}
         return {
             "shares.taught": self._taught,
+            "shares.answers": self._answers,
             "shares.batches": torch.tensor(self._batches),
             "shares.weights": torch.from_numpy(self.weights),
             **looks,
@@ -145,40 +154,41 @@ class ClassShares:
         """Take back what `save` gave, where it is there."""
         if "shares.taught" in tensors:
             self._taught, self.weights = tensors["shares.taught"], tensors["shares.weights"].cpu().numpy()
+            self._answers = tensors.get("shares.answers", torch.zeros_like(self._answers))
             self._batches = int(tensors.get("shares.batches", torch.tensor(_RAMP)))
             looks = sorted(name for name in tensors if name.startswith("shares.look."))
             self._looks.clear()
             self._looks.extend(tensors[name].cpu().numpy() for name in looks)
 
 
-def taught_shares(config: TrainConfig, given: Given, logits: Tensor) -> Tensor:
-    """Shares of the classes in the answers about what a batch teaches, each term by its weight: float32 (K,).
-
-    Sums to 1, or is all 0 where nothing is taught.
-
-    Parameters
-    ----------
-    config : TrainConfig
-    given : Given
-    logits : float Tensor, (N, K, *S)
-    """
-    said = logits.detach().float().softmax(1).flatten(2)
-    certain = certain_classes(given.allowed).any(1).float().flatten(1)
-    parts = [(certain[s], said[s]) for s in (slice(0, given.exact), slice(given.exact, len(said)))]
-    total = sum((_mean_answer(weight, answers) for weight, answers in parts), said.new_zeros(said.shape[1]))
+def taught_shares(config: TrainConfig, given: Given) -> Tensor:
+    """Shares of the classes in what a batch teaches, each term by its weight: float32 (K,), sums to 1 or is all 0."""
+    n, classes = given.allowed.shape[:2]
+    certain = certain_classes(given.allowed).float().flatten(2)
+    parts = [certain[a:b].sum((0, 2)) for a, b in ((0, given.exact), (given.exact, n)) if b > a]
+    total = torch.stack([_divided(part, part.sum()) for part in parts]).sum(0)
     total = _divided(total, total.sum())
     claims = [("claim", config.claim_weight, given.fields["claim_weight"].float() / 255)]
     if given.trust is not None:
         claims.append(("rough", config.rough_weight, given.trust))
     for name, weight, trust in claims:
-        claimed = (given.fields[name] > 0).flatten(1)
-        total = total + weight * _divided((said * (trust.flatten(1) * claimed).unsqueeze(1)).sum((0, 2)), claimed.sum())
+        claim = given.fields[name].flatten()
+        trusted = total.new_zeros(classes + 1).index_add_(0, claim.int(), trust.flatten())[1:]
+        total = total + weight * _divided(trusted, (claim > 0).sum())
     return _divided(total, total.sum())
 
 
-def _mean_answer(weight: Tensor, said: Tensor) -> Tensor:
-    """Mean of answers (N, K, P) over pixels with a weight (N, P); (K,), all 0 without any."""
-    return _divided((said * weight.unsqueeze(1)).sum((0, 2)), weight.sum())
+def mean_answers(given: Given, logits: Tensor) -> Tensor:
+    """Mean of the answers about the certain pixels of each class: float32 (K, K), a row of zeros where there are none.
+
+    Parameters
+    ----------
+    given : Given
+    logits : float Tensor, (N, K, *S)
+    """
+    said = logits.detach().float().softmax(1).transpose(0, 1).flatten(1)
+    certain = certain_classes(given.allowed).float().transpose(0, 1).flatten(1)
+    return _divided(certain @ said.T, certain.sum(1, keepdim=True))
 
 
 def _divided(values: Tensor, by: Tensor) -> Tensor:
