@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tifffile
@@ -65,6 +67,22 @@ def test_save_as_finds_image_files_from_the_new_place(opened, tmp_path):
     opened.save_as(tmp_path / "elsewhere" / "deep" / "copy")
     assert not opened.project.missing
     np.testing.assert_array_equal(np.asarray(SourcePixels(opened.project.images["field"])), pixels)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda a: a, lambda a: a[::-1].copy(), lambda a: np.where(np.arange(a.shape[1]) == 7, 0, a)]
+)
+def test_a_file_is_referred_to_only_where_it_has_the_pixels_that_are_shown(opened, tmp_path, monkeypatch, change):
+    pixels = np.random.default_rng(0).random((30, 40), np.float32)
+    pixels[0, 0] = np.nan
+    tifffile.imwrite(tmp_path / "field.tif", pixels)
+    monkeypatch.setattr(Image, "source", SimpleNamespace(path=str(tmp_path / "field.tif")))
+    shown = Image(change(pixels), name="cells")
+    opened.new("cells")
+    name = opened.add(shown, "YX")
+    image = opened.project.images[name]
+    np.testing.assert_array_equal(image.source.read_exactly((slice(0, 30), slice(0, 40)))[0], shown.data)
+    assert image.path.resolve().is_relative_to(opened.project.path) != np.array_equal(shown.data, pixels, equal_nan=True)
 
 
 def test_two_layers_of_one_name_become_two_images(opened):

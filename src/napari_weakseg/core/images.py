@@ -155,6 +155,20 @@ class ImageSource:
         block = block.transpose(order)
         return block if CHANNEL in self.axes else block[np.newaxis]
 
+    def same_pixels(self, other: "ImageSource") -> bool:
+        """Tell whether another image has the same axes, shape, type and values; of large ones a sample is compared.
+
+        Raises
+        ------
+        ImageError
+            If one of them cannot be read.
+        """
+        if (self.axes, self.shape, self.dtype) != (other.axes, other.shape, other.dtype):
+            return False
+        return all(
+            np.array_equal(self.read_exactly(r), other.read_exactly(r), equal_nan=True) for r in self._sample_regions()
+        )
+
     def normalised(self, region: Region) -> NDArray[np.float32]:
         """Values of a region, each channel's 1st percentile at 0 and 99th at 1, clipped to [-1, 4].
 

@@ -18,6 +18,7 @@ from napari_weakseg.widgets.overlay import pixels_of
 if TYPE_CHECKING:
     from napari.layers import Image
 
+    from napari_weakseg.core.images import ImageSource
     from napari_weakseg.core.project import Project
     from napari_weakseg.core.project_image import ProjectImage
 
@@ -240,6 +241,13 @@ class SourcePixels:
         return np.asarray(self[(slice(None),) * self.ndim], dtype)
 
 
+def shows(layer: "Image", axes: str, source: "ImageSource") -> bool:
+    """Tell whether a layer with these axes (S = colour) shows the pixels of an image."""
+    from napari_weakseg.core.images import ImageSource
+
+    return source.same_pixels(ImageSource.open(pixels_of(layer), axes))
+
+
 def _copy(source: Path, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -253,7 +261,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _own_file(layer: "Image", axes: str) -> Path | None:
-    """File of a layer, if reading it gives exactly the layer's pixels."""
+    """File of a layer, if reading it gives the layer's pixels."""
     from napari_weakseg.core.images import ImageSource
 
     path = Path(layer.source.path) if layer.source.path else None
@@ -261,8 +269,7 @@ def _own_file(layer: "Image", axes: str) -> Path | None:
         return None
     try:
         source = ImageSource.open(path, axes)
-        pixels = pixels_of(layer)
-        same = source.shape == tuple(pixels.shape) and source.dtype == np.dtype(pixels.dtype)
+        same = shows(layer, axes, source)
         source.close()
     except WeaksegError:
         return None
