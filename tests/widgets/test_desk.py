@@ -82,7 +82,9 @@ def test_a_file_is_referred_to_only_where_it_has_the_pixels_that_are_shown(opene
     name = opened.add(shown, "YX")
     image = opened.project.images[name]
     np.testing.assert_array_equal(image.source.read_exactly((slice(0, 30), slice(0, 40)))[0], shown.data)
-    assert image.path.resolve().is_relative_to(opened.project.path) != np.array_equal(shown.data, pixels, equal_nan=True)
+    assert image.path.resolve().is_relative_to(opened.project.path) != np.array_equal(
+        shown.data, pixels, equal_nan=True
+    )
 
 
 def test_two_layers_of_one_name_become_two_images(opened):

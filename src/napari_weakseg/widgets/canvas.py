@@ -21,6 +21,7 @@ from napari_weakseg.widgets.overlay import (
     match,
     outline,
     paint_colors,
+    pixels_of,
     placement,
 )
 from napari_weakseg.widgets.pace import Pace
@@ -58,6 +59,13 @@ class ImageCanvas:
         Stores a changed block in the project.
     on_touched, on_removed : callable
         A layer may have been painted on; one of the layers was taken out of the viewer.
+
+    Attributes
+    ----------
+    picture : array
+        The data of the image layer when it was chosen.
+    shape : tuple of int
+        Its shape.
     """
 
     def __init__(
@@ -81,6 +89,7 @@ class ImageCanvas:
         self._colors = tuple(colors)
         self._on_touched, self._on_removed = on_touched, on_removed
         self._closed = False
+        self.picture, self.shape = image.data, tuple(int(n) for n in pixels_of(image).shape)
         self.place = placement(image, axes)
         self.layers: dict[Role, Labels] = {}
         self.boxes: BoxLayer | None = None  # made when there is a box, or one is to be drawn
@@ -310,6 +319,8 @@ class ImageCanvas:
             In three dimensions, where napari draws none, and across the planes that boxes of a volume reach through.
         """
         self._check_planes()
+        if not self.annotation.editable:
+            raise AnnotationError("Nothing can be drawn here now.", "The notice in the panel says why.")
         boxes = self.boxes or self._make_boxes(())
         if boxes.layer not in self.viewer.layers:
             self.viewer.add_layer(boxes.layer)
@@ -367,6 +378,14 @@ class ImageCanvas:
         for layer in (self.image, *self.own_layers):
             layer.visible = visible
 
+    def set_editable(self, editable: bool) -> None:
+        """Allow or forbid to paint and to draw boxes by hand."""
+        self.annotation.editable = editable
+        if self.boxes is not None:
+            self.boxes.layer.editable = editable
+        if editable and self.viewer.layers.selection.active == self.annotation:
+            self.select()
+
     def missing(self) -> list[Any]:
         """Layers that were taken out of the viewer, the image first."""
         return [layer for layer in (self.image, *self.own_layers) if layer not in self.viewer.layers]
@@ -391,7 +410,14 @@ class ImageCanvas:
         scene = getattr(self.viewer, "scene", self.viewer)  # napari < 0.9 has the camera on the viewer itself
         scene.camera.center = tuple(float(world[axis]) for axis in displayed)
 
+    @property
+    def in_shape(self) -> bool:
+        """Whether the layer's data still has the shape that it had when it was chosen."""
+        return bool(self.shape == tuple(pixels_of(self.image).shape))
+
     def _follow(self, event: object = None) -> None:
+        if not self.in_shape:
+            return
         self.place = placement(self.image, self.axes)
         for layer in self.own_layers:
             match(layer, self.place)

@@ -16,6 +16,7 @@ from napari_weakseg.widgets.completeness import Completeness
 from napari_weakseg.widgets.enablement import Action, Situation, enabled
 from napari_weakseg.widgets.engine_link import EngineLink
 from napari_weakseg.widgets.guidance import Guidance
+from napari_weakseg.widgets.image_watch import ImageWatch
 from napari_weakseg.widgets.keys import Shortcuts
 from napari_weakseg.widgets.marking import Marking
 from napari_weakseg.widgets.object_finding import ObjectFinding
@@ -71,6 +72,7 @@ class Controller(QObject):
         self.boxes = BoxEditing(self.bench, panel.notices, self)
         self.accepting = Accepting(viewer, panel.accept_box, lambda: self.bench.current, self)
         self.projects = Projects(self.bench, panel, self)
+        self.watch = ImageWatch(self.bench, panel.notices, self)
         self.guidance = Guidance(self.bench, self.link, panel.next_box, panel.claims_box, self)
         self.finding = ObjectFinding(self.bench, self.link, panel.objects_box, self)
         self.saving = ResultSaving(self.bench, self.link, panel.save_box, self.finding, self)

@@ -106,7 +106,7 @@ class Workbench(QObject):
         canvas = self.current
         if canvas is None:
             return ImageDescription()
-        shape, rgb = tuple(int(n) for n in pixels_of(canvas.image).shape), bool(canvas.image.rgb)
+        shape, rgb = canvas.shape, bool(canvas.image.rgb)
         return ImageDescription(
             shape, canvas.axes, rgb, choices(len(shape), rgb=rgb), canvas.spatial_ndim, self.guess.sure
         )
@@ -307,14 +307,24 @@ class Workbench(QObject):
         self.desk.close()
         stop_timer(self._flush_timer)
 
+    def put_away(self, canvas: ImageCanvas) -> None:
+        """Take the label layers of an image out of the viewer; it stays in the project."""
+        del self.canvases[canvas.name]
+        self.current = None if self.current is canvas else self.current
+        self._close_canvas(canvas, remove=True)
+        self.current_changed.emit()
+
     def _close_canvases(self, *, remove: bool) -> None:
         canvases, self.canvases, self.current = list(self.canvases.values()), {}, None
         for canvas in canvases:
-            if canvas.drafts:
-                self.drafts_left.emit(canvas.name, len(canvas.drafts))
-            self._guard(lambda c=canvas: c.close(remove=remove))  # type: ignore[misc]
+            self._close_canvas(canvas, remove=remove)
         if canvases:
             self.current_changed.emit()
+
+    def _close_canvas(self, canvas: ImageCanvas, *, remove: bool) -> None:
+        if canvas.drafts:
+            self.drafts_left.emit(canvas.name, len(canvas.drafts))
+        self._guard(lambda: canvas.close(remove=remove))
 
     # ------------------------------------------------------------------ large copies
 

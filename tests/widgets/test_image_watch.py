@@ -1,0 +1,82 @@
+"""Layers that show another picture after they were chosen."""
+
+import numpy as np
+import pytest
+
+from conftest import two_discs
+from napari_weakseg.widgets.desk import annotation_of
+
+
+@pytest.fixture
+def ready(qtbot, viewer, panel):
+    panel.train_box.auto.setChecked(False)
+    viewer.add_image(two_discs(), name="cells")
+    qtbot.waitUntil(lambda: panel.controller.bench.current is not None)
+    return panel
+
+
+def notice(panel):
+    return panel.notices.value().get("another picture", "")
+
+
+CHANGES = [
+    lambda a: np.ascontiguousarray(a[:, ::-1]),
+    lambda a: a[:60, :70],
+    lambda a: np.stack([a[:60, :70]] * 12),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_nothing_is_painted_on_a_picture_that_is_not_learned_from(viewer, ready, change):
+    bench, layer = ready.controller.bench, viewer.layers["cells"]
+    old, annotation = layer.data, bench.current.annotation
+    layer.data = change(old)
+    assert "another picture" in notice(ready)
+    annotation.mode = "paint"
+    assert str(annotation.mode) == "pan_zoom"
+    layer.scale = [2] * layer.ndim
+    bench.choose(layer)
+    assert ready.image_box.words.text() == "96 × 128 pixels"
+    ready.notices.press("another picture", 0)
+    assert layer.data is old
+    assert notice(ready) == ""
+    assert str(annotation.mode) == "paint"
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("marked", [False, True])
+def test_the_new_picture_becomes_an_image_of_its_own(qtbot, viewer, ready, change, marked):
+    bench, layer = ready.controller.bench, viewer.layers["cells"]
+    if marked:
+        bench.current.annotation.paint((30, 35), 2)
+    layer.data = change(layer.data)
+    ready.notices.press("another picture", 1)
+    assert notice(ready) == ""
+    assert bench.current.image == layer
+    assert bench.current.annotation.editable
+    assert [x.name for x in viewer.layers] == ["cells", "prediction", "grown", "annotation"]
+    shown = bench.image.source.read_exactly(tuple(slice(0, n) for n in layer.data.shape))[0]
+    np.testing.assert_array_equal(shown, layer.data)
+    images = bench.desk.project.images
+    assert list(images) == (["cells", "cells-2"] if marked else ["cells"])
+    if marked:
+        assert (annotation_of(images["cells"]) == 2).any()
+
+
+def test_the_same_pixels_again_are_no_other_picture(viewer, ready):
+    viewer.layers["cells"].data = viewer.layers["cells"].data.copy()
+    assert notice(ready) == ""
+    assert ready.controller.bench.current.annotation.editable
+
+
+def test_the_notice_belongs_to_its_image(viewer, ready):
+    bench = ready.controller.bench
+    bench.current.annotation.paint((30, 35), 2)
+    bench.flush_all()
+    other = viewer.add_image(two_discs()[::-1].copy(), name="other")
+    viewer.layers["cells"].data = other.data
+    assert notice(ready)
+    bench.choose(other)
+    assert notice(ready) == ""
+    bench.choose(viewer.layers["cells"])
+    assert notice(ready)
