@@ -223,6 +223,27 @@ def test_accepting_by_clicking_does_not_paint(qtbot, dock, make_session):
     qtbot.waitUntil(lambda: painted(panel)[80, 82] == 1)
 
 
+@pytest.mark.parametrize("tool", ["paint", "erase", "another layer"])
+def test_a_tool_that_is_picked_in_napari_ends_accepting_by_clicking(qtbot, window, dock, make_session, tool):
+    panel, hand = dock(make_session)
+    canvas = panel.controller.bench.current
+    shown = np.ones((96, 128), np.uint8)
+    shown[20:40, 20:50] = 2
+    canvas.show_block(Role.PREDICTION, (), (0, 0), shown)
+    qtbot.waitUntil(lambda: panel.accept_box.click.isEnabled())
+    panel.accept_box.click.click()
+    assert canvas.annotation.mode == "pan_zoom"
+    if tool == "another layer":
+        window.layers.selection.active = canvas.image
+    else:
+        canvas.annotation.mode = tool
+    assert not panel.accept_box.click.isChecked()
+    assert canvas.annotation.mode == ("erase" if tool == "erase" else "paint")
+    hand.stroke((30, 30))
+    assert (canvas.annotation.data > 0).sum() < 100
+    assert (window.layers.selection.active == canvas.image) == (tool == "another layer")
+
+
 def test_menus_and_commands_open_the_panel(qtbot, window, monkeypatch, tmp_path):
     from napari_weakseg.widgets import commands, desk
 

@@ -10,6 +10,7 @@ from napari_weakseg.widgets.train_box import AcceptBox
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Labels
 
     from napari_weakseg.widgets.canvas import ImageCanvas
 
@@ -36,6 +37,7 @@ class Accepting(QObject):
     ) -> None:
         super().__init__(parent)
         self._viewer, self._box, self._current = viewer, box, current
+        self._annotation: Labels | None = None  # the layer that clicks put objects into
         box.clicking_changed.connect(self._on_clicking)
         box.class_wanted.connect(self.accept_class)
         box.grown_wanted.connect(self.accept_grown)
@@ -65,19 +67,35 @@ class Accepting(QObject):
 
     def close(self) -> None:
         """Let go of the viewer."""
-        if self._on_press in self._viewer.mouse_drag_callbacks:
-            self._viewer.mouse_drag_callbacks.remove(self._on_press)
+        self._let_go()
 
     def _on_clicking(self, on: bool) -> None:
-        callbacks = self._viewer.mouse_drag_callbacks
-        if self._on_press in callbacks:
-            callbacks.remove(self._on_press)
+        self._let_go()
         canvas = self._current()
-        if on:
-            callbacks.append(self._on_press)
-        if canvas is not None and canvas.annotation in self._viewer.layers:
+        if on and canvas is not None and canvas.annotation in self._viewer.layers:
             canvas.select()
-            canvas.annotation.mode = "pan_zoom" if on else "paint"
+            self._annotation = canvas.annotation
+            self._annotation.mode = "pan_zoom"
+            self._viewer.mouse_drag_callbacks.append(self._on_press)
+            self._annotation.events.mode.connect(self._on_tool)
+            self._viewer.layers.selection.events.active.connect(self._on_tool)
+
+    def _let_go(self) -> None:
+        """Leave clicks to napari; the brush is in hand again unless another tool was picked."""
+        annotation, self._annotation = self._annotation, None
+        if annotation is None:
+            return
+        self._viewer.mouse_drag_callbacks.remove(self._on_press)
+        annotation.events.mode.disconnect(self._on_tool)
+        self._viewer.layers.selection.events.active.disconnect(self._on_tool)
+        if annotation.mode == "pan_zoom":
+            annotation.mode = "paint"
+
+    def _on_tool(self, event: object = None) -> None:
+        """Stop when a tool of napari, or another layer, was picked: clicks are meant for it."""
+        annotation = self._annotation
+        if annotation is None or annotation.mode != "pan_zoom" or self._viewer.layers.selection.active != annotation:
+            self.stop_clicking()
 
     def _on_press(self, viewer: "ViewerModel", event: Any) -> Any:
         """Accept on a click, not on a drag, which moves the picture."""
