@@ -134,6 +134,37 @@ def test_another_project_takes_the_objects_away(qtbot, viewer, trained, tmp_path
     assert trained.objects_box.words.text() == ""
 
 
+def test_objects_are_shown_and_moved_with_their_image(qtbot, viewer, trained):
+    find(qtbot, trained)
+    bench, image, found = trained.controller.bench, viewer.layers["cells"], objects_layer(viewer)
+    image.scale = (3, 3)
+    assert tuple(found.scale) == (3, 3)
+    bench.choose(viewer.add_image(touching()[::-1].copy(), name="other"))
+    assert not found.visible
+    trained.objects_box.setValue(0.1, 5)
+    trained.controller.finding.show()  # the sliders act on it still
+    assert not found.visible
+    bench.choose(image)
+    assert found.visible
+
+
+def test_a_copy_that_a_person_made_of_the_objects_stays(qtbot, viewer, trained, tmp_path):
+    find(qtbot, trained)
+    found = objects_layer(viewer)
+    copy = viewer.add_labels(found.data.copy(), name="corrected", metadata=dict(found.metadata))
+    copy.data[:3, :3] = 99
+    trained.controller.bench.save_as(tmp_path / "copy.weakseg")
+    assert copy in viewer.layers
+    assert found in viewer.layers
+    trained.controller.link.stop()
+    qtbot.waitUntil(lambda: not trained.controller.link.running, timeout=20_000)
+    Project.create(tmp_path / "other.weakseg", ["background", "cell"]).close()
+    trained.controller.bench.open_project(tmp_path / "other.weakseg")
+    assert found not in viewer.layers
+    assert copy in viewer.layers
+    assert (copy.data[:3, :3] == 99).all()
+
+
 def test_the_frame_on_screen_is_looked_at(qtbot, viewer, panel):
     viewer.add_image(np.stack([touching(), touching()[::-1]]), name="cells", axis_labels=("t", "y", "x"))
     qtbot.waitUntil(lambda: panel.controller.bench.current is not None)

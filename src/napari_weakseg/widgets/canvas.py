@@ -93,6 +93,7 @@ class ImageCanvas:
         self.place = placement(image, axes)
         self.layers: dict[Role, Labels] = {}
         self.boxes: BoxLayer | None = None  # made when there is a box, or one is to be drawn
+        self.objects: Labels | None = None  # made when objects are found; forgotten when the person deletes it
         self._stale: set[Role] = set()
         self._has_result = False
         self._pace = Pace()
@@ -149,7 +150,8 @@ class ImageCanvas:
     @property
     def own_layers(self) -> "list[Layer]":
         """The layers that were made for the image."""
-        return [*self.layers.values(), *([self.boxes.layer] if self.boxes is not None else [])]
+        boxes = self.boxes.layer if self.boxes is not None else None
+        return [*self.layers.values(), *(layer for layer in (boxes, self.objects) if layer is not None)]
 
     @property
     def annotation(self) -> "Labels":
@@ -427,7 +429,9 @@ class ImageCanvas:
         outline(self.layers[Role.GROWN], Role.GROWN, self.place, flat=self.viewer.dims.ndisplay == 2)
 
     def _on_layer_removed(self, event: Any) -> None:
-        if not self._closed and event.value in (self.image, *self.own_layers):
+        if event.value == self.objects:
+            self.objects = None
+        elif not self._closed and event.value in (self.image, *self.own_layers):
             self._on_removed(event.value.name)
 
     def close(self, *, remove: bool = False) -> None:

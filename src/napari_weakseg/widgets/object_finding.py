@@ -13,7 +13,7 @@ from napari_weakseg.widgets import messages
 from napari_weakseg.widgets.canvas import ImageCanvas
 from napari_weakseg.widgets.engine_link import EngineLink
 from napari_weakseg.widgets.objects_box import ObjectsBox
-from napari_weakseg.widgets.overlay import KEY, block_index, match
+from napari_weakseg.widgets.overlay import KEY, block_index
 from napari_weakseg.widgets.workbench import Workbench, stop_timer
 
 if TYPE_CHECKING:
@@ -109,11 +109,9 @@ class ObjectFinding(QObject):
         messages.info(f"The table is saved in {path}.")
 
     def clear(self) -> None:
-        """Forget what was found for another project; its layers go."""
+        """Forget what was found for another project; layers of objects go with their images."""
         self._found, self._asked, self._fresh = None, None, True
         self._box.clear()
-        for layer in [x for x in self._bench.viewer.layers if x.metadata.get(KEY, {}).get("role") == _ROLE]:
-            self._bench.viewer.layers.remove(layer)
 
     def close(self) -> None:
         """Come to rest."""
@@ -123,21 +121,19 @@ class ObjectFinding(QObject):
         """Layer of objects of an image; made anew where the person has deleted it."""
         from napari.layers import Labels
 
-        mine = {"role": _ROLE, "image": canvas.name}
-        layers = self._bench.viewer.layers
-        for layer in layers:
-            if layer.metadata.get(KEY) == mine:
-                match(layer, canvas.place)
-                return layer
-        data = np.zeros(canvas.place.shape, np.int32)
-        name = _ROLE if _ROLE not in layers else f"{_ROLE} · {canvas.name}"
-        settings: dict[str, Any] = canvas.place.settings
-        made = Labels(data, name=name, metadata={KEY: mine}, opacity=_OPACITY, **settings)
-        made.editable = False
-        active = layers.selection.active
-        layers.append(made)
-        layers.selection.active = active  # the brush stays on the annotation
-        return made
+        if canvas.objects is None:
+            layers = self._bench.viewer.layers
+            data = np.zeros(canvas.place.shape, np.int32)
+            name = _ROLE if _ROLE not in layers else f"{_ROLE} · {canvas.name}"
+            metadata = {KEY: {"role": _ROLE, "image": canvas.name}}
+            settings: dict[str, Any] = canvas.place.settings
+            canvas.objects = Labels(data, name=name, metadata=metadata, opacity=_OPACITY, **settings)
+            canvas.objects.editable = False
+            canvas.objects.visible = canvas is self._bench.current
+            active = layers.selection.active
+            layers.append(canvas.objects)
+            layers.selection.active = active  # the brush stays on the annotation
+        return canvas.objects
 
     def _on_value(self) -> None:
         self._fresh = False
