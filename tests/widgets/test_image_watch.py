@@ -1,9 +1,10 @@
-"""Layers that show another picture after they were chosen."""
+"""Layers that show another picture, or have another pixel size, after they were chosen."""
 
 import numpy as np
 import pytest
 
 from conftest import two_discs
+from napari_weakseg.core.project import Project
 from napari_weakseg.widgets.desk import annotation_of
 
 
@@ -80,3 +81,17 @@ def test_the_notice_belongs_to_its_image(viewer, ready):
     assert notice(ready) == ""
     bench.choose(viewer.layers["cells"])
     assert notice(ready)
+
+
+def test_a_pixel_size_that_is_set_late_is_kept_with_the_project(viewer, ready):
+    bench, layer = ready.controller.bench, viewer.layers["cells"]
+    layer.scale = (0.2, 0.3)
+    assert bench.image.source.pixel_size is None  # in pixels, so this is no size yet
+    layer.units = ("um", "um")
+    sizes = {"Y": (0.2, "µm"), "X": (0.3, "µm")}
+    assert bench.image.source.pixel_size == sizes
+    bench.current.annotation.paint((30, 35), 2)
+    path = bench.desk.project.path
+    bench.close_project()
+    with Project.open(path) as again:
+        assert again.images["cells"].source.pixel_size == sizes

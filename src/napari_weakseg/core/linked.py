@@ -6,7 +6,7 @@ from threading import Lock
 
 from napari_weakseg.core.errors import ImageError
 from napari_weakseg.core.images import ImageSource, Statistics
-from napari_weakseg.core.readers import unreadable
+from napari_weakseg.core.readers import PixelSize, unreadable
 from napari_weakseg.core.record import ImageRecord, StatisticsRecord, fingerprint, relative
 
 
@@ -108,6 +108,13 @@ class LinkedImage:
             self._record.owned = False
             self._source = source
             self._watch(source)
+
+    def set_pixel_size(self, sizes: PixelSize) -> None:
+        """Take another pixel size than the file tells."""
+        with self._lock:
+            self._record.pixel_size = dict(sizes)
+            if self._source is not None:
+                self._source.pixel_size = dict(sizes)
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""

@@ -26,6 +26,7 @@ from napari_weakseg.core.knowledge import Knowledge
 from napari_weakseg.core.linked import LinkedImage
 from napari_weakseg.core.marks import Marks
 from napari_weakseg.core.paint import Paint
+from napari_weakseg.core.readers import PixelSize
 from napari_weakseg.core.record import ImageRecord
 from napari_weakseg.core.regions import Region, shape_of
 from napari_weakseg.core.storage import storage_errors
@@ -89,6 +90,11 @@ class ProjectImage:
     def missing(self) -> bool:
         """Whether the image file cannot be found."""
         return self._linked.missing
+
+    @property
+    def pixel_size(self) -> PixelSize | None:
+        """Axis letter → (size, unit), as the file or a person told."""
+        return self._record.pixel_size
 
     @property
     def source(self) -> ImageSource:

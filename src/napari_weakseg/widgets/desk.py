@@ -168,6 +168,13 @@ class Desk:
             return project.add_image(path, name=name, axes=image_axes, pixel_size=size).name
         return project.add_image(pixels_of(layer), name=name, axes=image_axes, pixel_size=size).name
 
+    def measure(self, name: str, layer: "Image", axes: str) -> None:
+        """Take the pixel size of an image from its layer, where that has a real unit and another size."""
+        project = self.open_project
+        size = _pixel_size(layer, axes)
+        if size is not None and size != project.images[name].pixel_size:
+            project.set_pixel_size(name, size)
+
     def _free_path(self, name: str) -> Path:
         stem = re.sub(r"[^\w.-]+", "_", name).strip("._")[:40] or "image"
         stamp = time.strftime("%Y-%m-%d_%H-%M-%S")

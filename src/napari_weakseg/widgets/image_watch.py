@@ -1,4 +1,4 @@
-"""Follows what happens to the layer of an image after it was chosen: another picture may be put into it."""
+"""Follows what happens to the layer of an image after it was chosen: another picture, another pixel size."""
 
 from typing import Any
 
@@ -12,10 +12,11 @@ from napari_weakseg.widgets.side_boxes import NoticeBox
 from napari_weakseg.widgets.workbench import Workbench
 
 _NOTICE = "another picture"
+_SIZE = ("scale", "units")
 
 
 class ImageWatch(QObject):
-    """Lets nobody paint on a picture that is not the one learned from, and says so.
+    """Lets nobody paint on a picture that is not the one learned from, and keeps the pixel size of the project.
 
     Parameters
     ----------
@@ -33,16 +34,28 @@ class ImageWatch(QObject):
     def _on_current(self) -> None:
         for canvas in self._watched:
             canvas.image.events.data.disconnect(self._on_data)
+            for event in _SIZE:
+                canvas.image.events[event].disconnect(self._on_size)
         self._watched = list(self._bench.canvases.values())
         for canvas in self._watched:
             canvas.image.events.data.connect(self._on_data)
+            for event in _SIZE:
+                canvas.image.events[event].connect(self._on_size)
         self._tell()
 
     def _on_data(self, event: Any) -> None:
-        for canvas in self._watched:
-            if canvas.image == event.source:
-                canvas.set_editable(self._is_learned_from(canvas))
+        canvas = self._canvas_of(event.source)
+        if canvas is not None:
+            canvas.set_editable(self._is_learned_from(canvas))
         self._tell()
+
+    def _on_size(self, event: Any) -> None:
+        canvas = self._canvas_of(event.source)
+        if canvas is not None and canvas.in_shape:
+            messages.guarded(lambda: self._bench.desk.measure(canvas.name, canvas.image, canvas.axes))
+
+    def _canvas_of(self, layer: Any) -> ImageCanvas | None:
+        return next((canvas for canvas in self._watched if canvas.image == layer), None)
 
     def _is_learned_from(self, canvas: ImageCanvas) -> bool:
         """Tell whether the layer shows what the project holds; a file that is gone is taken as it was."""
