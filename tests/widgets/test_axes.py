@@ -1,5 +1,6 @@
 import pytest
 
+from napari_weakseg.core.errors import ImageError
 from napari_weakseg.widgets.axes import choices, guess_axes, in_words, label_axes, layer_axes
 
 
@@ -9,6 +10,8 @@ from napari_weakseg.widgets.axes import choices, guess_axes, in_words, label_axe
         ((100, 120), False, ("-2", "-1"), "YX", True),
         ((60, 100, 120), False, (), "ZYX", True),
         ((3, 100, 120), False, (), "CYX", False),
+        ((100, 120, 5), False, (), "ZYX", False),
+        ((3, 5), False, (), "YX", True),
         ((100, 120, 3), True, (), "YXC", True),
         ((20, 100, 120, 3), True, (), "ZYXC", True),
         ((60, 2, 100, 120), False, (), "ZCYX", False),
@@ -33,6 +36,12 @@ def test_every_choice_names_each_axis_once_and_keeps_rows_before_columns(n, rgb)
         assert axes.index("X") == axes.index("Y") + 1
         assert label_axes(axes) == "".join(a for a in "TZYX" if a in axes)
         assert layer_axes(axes, rgb=rgb).replace("C", "") == label_axes(axes)
+
+
+@pytest.mark.parametrize(("shape", "rgb"), [((2, 2, 2, 2, 32, 32), False), ((2, 2, 2, 32, 32, 3), True)])
+def test_more_axes_than_have_a_meaning_are_refused_in_words(shape, rgb):
+    with pytest.raises(ImageError, match="more axes"):
+        guess_axes(shape, rgb=rgb)
 
 
 def test_an_image_is_described_in_plain_words():

@@ -5,10 +5,11 @@ import pytest
 from qtpy.QtWidgets import QFileDialog
 
 from conftest import two_discs
-from napari_weakseg.core.errors import StorageError
+from napari_weakseg.core.errors import ImageError, StorageError
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.engine.messages import Phase
+from napari_weakseg.widgets.axes import Guess
 from napari_weakseg.widgets.desk import annotation_of
 from napari_weakseg.widgets.overlay import Role
 
@@ -305,6 +306,39 @@ def test_axes_can_be_changed_until_something_is_painted(qtbot, viewer, panel):
     assert len([layer for layer in viewer.layers if layer.name.startswith("annotation")]) == 1
     panel.controller.bench.current.annotation.paint((0, 5, 5), 2)
     qtbot.waitUntil(lambda: not panel.image_box.axes.isEnabled())
+
+
+def test_channels_last_change_the_order_of_the_axes_for_their_image_only(qtbot, viewer, panel):
+    bench = panel.controller.bench
+    spectral = viewer.add_image(np.random.default_rng(0).random((96, 128, 5), np.float32), name="spectral")
+    qtbot.waitUntil(lambda: bench.current is not None)
+    assert panel.image_box.words.text().endswith("change Axes above.")
+    panel.image_box.axes_changed.emit("YXC")
+    assert viewer.dims.displayed == (0, 1)
+    bench.current.annotation.paint((30, 35, 0), 2)
+    bench.flush_all()
+    flat = viewer.add_image(two_discs(), name="flat")
+    with pytest.raises(ImageError):  # of one channel
+        bench.choose(flat)
+    bench.choose(spectral)
+    other = viewer.add_image(np.random.default_rng(1).random((2, 5, 96, 128), np.float32), name="other")
+    bench.begin(other, Guess("TCYX", True))
+    assert viewer.dims.order == (0, 1, 2, 3)
+    bench.choose(spectral)
+    assert viewer.dims.displayed == (1, 2)
+    bench.close_project()
+    assert viewer.dims.order == (0, 1, 2, 3)
+
+
+def test_an_image_of_more_axes_than_have_a_meaning_is_told_in_words(qtbot, viewer, ready, monkeypatch):
+    told = []
+    monkeypatch.setattr("napari_weakseg.widgets.messages.warn", lambda *text: told.append(text))
+    viewer.add_image(np.zeros((2, 2, 2, 2, 32, 32), np.uint8), name="six")
+    ready.controller.projects.list_images()
+    ready.image_box.chosen.emit(1)
+    assert "more axes" in told[0][0]
+    assert ready.controller.bench.current.name == "cells"
+    assert ready.image_box.images.currentText() == "cells"
 
 
 def test_a_second_image_joins_the_project_and_is_shown_alone(qtbot, viewer, ready):

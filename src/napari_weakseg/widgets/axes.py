@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from napari_weakseg.core.errors import ImageError
+
 #: Letter → what it means to a person.
 WORDS = {"T": "time points", "Z": "slices", "C": "channels", "Y": "rows", "X": "columns"}
 
@@ -16,7 +18,7 @@ _NAMES = {
     "row": "Y",
     "column": "X",
 }
-_MAX_CHANNELS = 6  # a short leading axis this long or shorter may as well be channels
+_MAX_CHANNELS = 6  # a leading or last axis this long or shorter may as well be channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,11 @@ def guess_axes(shape: Sequence[int], *, rgb: bool = False, labels: Sequence[str]
     labels : sequence of str
         The layer's axis labels, without the colours.
 
+    Raises
+    ------
+    ImageError
+        If there are more axes than can be told apart.
+
     Examples
     --------
     >>> guess_axes((60, 512, 512))
@@ -55,12 +62,18 @@ def guess_axes(shape: Sequence[int], *, rgb: bool = False, labels: Sequence[str]
     Guess(axes='CYX', sure=False)
     """
     n = len(shape) - rgb
+    if not choices(len(shape), rgb=rgb):
+        raise ImageError(
+            f"An image of {' × '.join(map(str, shape))} has more axes than time, slices, channels, rows and columns.",
+            "Make a layer of a part of it, for example data[0].",
+        )
     named = _from_labels(labels, n)
     if named is not None:
         return Guess(named + "C" * rgb, True)
     rest = list(shape)[: n - 2]
     lead, sure = _leading(rest, colours=rgb)
-    return Guess(lead + "YX" + "C" * rgb, sure)
+    channels_last = n > 2 and shape[n - 1] <= _MAX_CHANNELS
+    return Guess(lead + "YX" + "C" * rgb, sure and not channels_last)
 
 
 def choices(n_axes: int, *, rgb: bool = False) -> tuple[str, ...]:

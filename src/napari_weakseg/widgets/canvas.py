@@ -94,6 +94,7 @@ class ImageCanvas:
         self.layers: dict[Role, Labels] = {}
         self.boxes: BoxLayer | None = None  # made when there is a box, or one is to be drawn
         self.objects: Labels | None = None  # made when objects are found; forgotten when the person deletes it
+        self._order: tuple[int, ...] | None = None  # of the axes of the viewer, where it was changed for the image
         self._stale: set[Role] = set()
         self._has_result = False
         self._pace = Pace()
@@ -118,9 +119,6 @@ class ImageCanvas:
         viewer.layers.events.removed.connect(self._on_layer_removed)
         viewer.dims.events.ndisplay.connect(self._on_ndisplay)
         viewer.dims.events.current_step.connect(self._on_step)
-        if axes.endswith("C") and not image.rgb:  # show the rows and columns rather than columns and channels
-            last = viewer.dims.ndim - 1
-            viewer.dims.order = (*range(last - 2), last, last - 2, last - 1)
         self.select()
 
     def _make(self, role: Role, data: NDArray[np.uint8]) -> None:
@@ -379,6 +377,26 @@ class ImageCanvas:
         """Show or hide the image with all its layers."""
         for layer in (self.image, *self.own_layers):
             layer.visible = visible
+        if visible and self.axes.endswith("C") and not self.image.rgb:
+            self._bring_rows_and_columns()
+        else:
+            self._put_order_back()
+
+    def _bring_rows_and_columns(self) -> None:
+        """Show these where the channels are last, rather than columns and channels."""
+        dims = self.viewer.dims
+        last = dims.ndim - 1
+        self._order = self._order or dims.order
+        dims.order = (*range(last - 2), last, last - 2, last - 1)
+
+    def _put_order_back(self) -> None:
+        """Show the axes as they were before; the viewer may have more, or fewer, by now."""
+        order, self._order = self._order, None
+        if order is not None:
+            more = self.viewer.dims.ndim - len(order)
+            self.viewer.dims.order = (
+                (*range(more), *(more + i for i in order)) if more >= 0 else range(len(order) + more)
+            )
 
     def set_editable(self, editable: bool) -> None:
         """Allow or forbid to paint and to draw boxes by hand."""
@@ -444,6 +462,7 @@ class ImageCanvas:
         self.viewer.dims.events.current_step.disconnect(self._on_step)
         for event in _FOLLOWED:
             getattr(self.image.events, event).disconnect(self._follow)
+        self._put_order_back()
         self.bridge.close()
         if self.boxes is not None:
             self.boxes.close()
