@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from conftest import two_discs
@@ -217,6 +218,18 @@ def test_classes_are_added_renamed_recoloured_and_removed(qtbot, ready):
 def test_a_name_that_is_taken_is_refused_and_the_old_one_shown(ready):
     ready.class_table.renamed.emit(2, "background")
     assert ready.class_table.value()[1].name == "object"
+
+
+def test_a_name_that_was_refused_is_not_asked_for_again(qtbot, ready, monkeypatch):
+    told = []
+    monkeypatch.setattr("napari_weakseg.widgets.messages.warn", lambda *text: told.append(text))
+    field = ready.class_table._views[1].name
+    for name in ("background", "cell"):
+        field.setText(name)
+        qtbot.keyClick(field, Qt.Key.Key_Return)
+        field.editingFinished.emit()  # as when the focus leaves it
+    assert len(told) == 1
+    assert field.text() == ready.class_table.value()[1].name == "cell"
 
 
 def test_coverage_and_tags_reach_the_project(ready):

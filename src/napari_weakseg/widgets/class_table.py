@@ -152,12 +152,11 @@ class _ClassRowView(QFrame):
 
     def _on_name(self) -> None:
         name = self.name.text().strip()
-        if name and name != self._row.name:
-            self._table.renamed.emit(self._row.id, name)
-        else:
-            self.name.setText(self._row.name)
+        self.name.setText(self._row.name)  # the new one is shown once it is taken; it may be refused
         self.name.deselect()
         self.name.clearFocus()
+        if name and name != self._row.name:
+            self._table.renamed.emit(self._row.id, name)
 
     def _on_coverage(self) -> None:
         self._table.coverage_changed.emit(self._row.id, self.coverage.currentData())
