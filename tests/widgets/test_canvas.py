@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from napari_weakseg.widgets.accept import object_at
 from napari_weakseg.widgets.canvas import ImageCanvas
 from napari_weakseg.widgets.overlay import Role
 
@@ -110,6 +111,25 @@ def test_the_object_under_the_mouse_is_accepted_and_no_other(open_canvas):
     assert canvas.accept_object((5, 7)) == 0  # background
     assert canvas.accept_object((-500, -500)) == 0  # outside
     assert (canvas.annotation.data == 2).sum() == 100
+
+
+def test_an_object_is_accepted_whole_however_far_it_winds(open_canvas):
+    canvas = open_canvas((900, 1000), "YX")
+    shown = np.ones((900, 1000), np.uint8)
+    shown[5:890, 500] = shown[889, 30:990] = shown[20:890, 989] = 2
+    shown[450:470, 520:540] = 2  # another one
+    canvas.show_block(Role.PREDICTION, (), (0, 0), shown)
+    assert canvas.accept_object((450, 500)) == (shown == 2).sum() - 400
+    assert canvas.accept_object((460, 530)) == 400
+    np.testing.assert_array_equal(canvas.annotation.data == 2, shown == 2)
+
+
+def test_a_small_object_is_found_in_a_small_part_of_a_large_image():
+    shown = np.ones((4000, 5000), np.uint8)
+    shown[3990:, 4960:] = 2
+    region, found = object_at(shown, (3995, 4970))
+    assert found.size < 300**2
+    assert found.sum() == (shown[region] == 2).sum() == 400
 
 
 def test_an_object_of_a_volume_is_accepted_through_all_slices(open_canvas):

@@ -244,7 +244,8 @@ class ImageCanvas:
             shown = self._frame_of(role)
             found = accept.object_at(shown, local)
             if found is not None:
-                return self._take_over(found, int(shown[tuple(local)]))
+                region, wanted = found
+                return self._take_over(wanted, int(shown[tuple(local)]), region)
         return 0
 
     def accept_class(self, class_id: int) -> int:
@@ -260,12 +261,14 @@ class ImageCanvas:
         labels: NDArray[np.uint8] = self.place.labels(np.asarray(self.layers[role].data))[self.frame]
         return labels
 
-    def _take_over(self, wanted: NDArray[np.bool_], value: int | NDArray[np.uint8]) -> int:
+    def _take_over(self, wanted: NDArray[np.bool_], value: int | NDArray[np.uint8], region: Region = ()) -> int:
+        """Paint what is wanted of the frame on screen, or of a region of it; returns the number of pixels."""
         frame = self.frame
-        found = accept.unpainted(wanted, self._frame_of(Role.ANNOTATION))
+        found = accept.unpainted(wanted, self._frame_of(Role.ANNOTATION)[region])
         count = int(found[0].size)
         if count:
             values = value if isinstance(value, int) else value[found]
+            found = tuple(places + part.start for places, part in zip(found, region, strict=True)) if region else found
             steps = [np.full(count, i, np.intp) for i in frame]
             self.annotation.data_setitem(self.place.indices([*steps, *found]), values)
         return count
