@@ -101,7 +101,7 @@ class Desk:
             raise ProjectError("A project cannot be saved inside itself.", "Choose a folder elsewhere.")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ProjectError(f"“{path}” exists already.", "Choose a name that is not taken.")
-        sources = {name: image.path for name, image in old.images.items()}
+        sources = {name: image.path.resolve() for name, image in old.images.items()}
         old.flush()
         _copy(old.path, path)
         project = Project.open(path)
