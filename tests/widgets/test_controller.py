@@ -339,6 +339,10 @@ def test_channels_last_change_the_order_of_the_axes_for_their_image_only(qtbot, 
     assert viewer.dims.order == (0, 1, 2, 3)
     bench.choose(spectral)
     assert viewer.dims.displayed == (1, 2)
+    viewer.layers.remove(spectral)
+    assert viewer.dims.order == (0, 1, 2, 3)
+    panel.notices.press("removed")
+    assert viewer.dims.displayed == (1, 2)
     bench.close_project()
     assert viewer.dims.order == (0, 1, 2, 3)
 

@@ -380,13 +380,15 @@ class ImageCanvas:
         """Show or hide the image with all its layers."""
         for layer in (self.image, *self.own_layers):
             layer.visible = visible
-        if visible and self.axes.endswith("C") and not self.image.rgb:
+        if visible:
             self._bring_rows_and_columns()
         else:
             self._put_order_back()
 
     def _bring_rows_and_columns(self) -> None:
         """Show these where the channels are last, rather than columns and channels."""
+        if not self.axes.endswith("C") or self.image.rgb:
+            return
         dims = self.viewer.dims
         last = dims.ndim - 1
         self._order = self._order or dims.order
@@ -417,6 +419,8 @@ class ImageCanvas:
         """Put layers that were taken out of the viewer back into it, as they were."""
         for layer in self.missing():
             self.viewer.add_layer(layer)
+        if self.image.visible:
+            self._bring_rows_and_columns()
         self.select()
 
     def go_to(self, pixel: Sequence[int]) -> None:
@@ -450,6 +454,8 @@ class ImageCanvas:
         outline(self.layers[Role.GROWN], Role.GROWN, self.place, flat=self.viewer.dims.ndisplay == 2)
 
     def _on_layer_removed(self, event: Any) -> None:
+        if event.value == self.image:
+            self._put_order_back()
         if event.value == self.objects:
             self.objects = None
         elif not self._closed and event.value in (self.image, *self.own_layers):
