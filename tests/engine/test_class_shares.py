@@ -149,7 +149,7 @@ def test_a_class_that_was_marked_too_often_is_seen_less(make_project: MakeProjec
         shares.learn(TrainConfig(), given_of(marks), sure_of(marks))
         assert shares.look(step, [block], says, rng) == (step % 25 == 0)
     found = taught * shares.weights
-    np.testing.assert_allclose(found / found.sum(), TRUE, atol=0.06)
+    np.testing.assert_allclose(found / found.sum(), TRUE, atol=0.08)  # most of the way in three rounds
     said = says(block.pixels)
     even = values_of(TRUE, 128 * 128)[1].reshape(K, 128, 128)
     assert np.abs(shares.even(said) - even).mean() < 0.02  # and what it says evenly does not depend on the shares

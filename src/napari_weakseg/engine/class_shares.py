@@ -25,14 +25,14 @@ from napari_weakseg.engine.objective import Given
 __all__ = ["ClassShares", "counted_shares", "estimated_shares", "mean_answers", "taught_shares"]
 
 _EVERY = 25  # steps between two looks at the images
-_LOOKS = 4  # that are remembered
+_LOOKS = 2  # that are remembered
 _WINDOWS = 4  # of a look
 _WINDOW_PX = {2: 256, 3: 48}  # their side, by the number of spatial axes
 _PIXELS = 1000  # of a window
 _DECAY = 0.98
-_FORGOTTEN = 0.1  # share of the answers about marks that each batch replaces: of a young network they change quickly
+_FORGOTTEN = 0.1  # share of the answers about marks that each batch replaces: a young network changes quickly
 _RAMP = 100  # batches until the correction counts fully: a network that knows nothing finds any share
-_ROUNDS = 5  # with many more, classes that are seldom sure vanish
+_ROUNDS = 3  # with many more, classes that are seldom sure vanish
 _MOST = 50.0  # times that a class is made more or less likely
 _LEAST = 1e-4
 
