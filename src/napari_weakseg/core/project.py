@@ -230,6 +230,31 @@ class Project:
             self._record.config = saved_config(config)
             self._save()
 
+    def set_ndim(self, ndim: int) -> None:
+        """Take another number of spatial axes, see `create`; only while nothing is marked on any image.
+
+        Raises
+        ------
+        ProjectError
+            If an image carries marks, or is flat and the network is to see volumes.
+        """
+        with self._lock:
+            if ndim == self.ndim:
+                return
+            for image in self._images.values():
+                if image.annotations.used_classes():
+                    raise ProjectError(f"“{image.name}” carries marks already.", "Begin a new project for it.")
+                if ndim == 3 and "Z" not in image.label_axes:
+                    raise ProjectError(
+                        f"“{image.name}” has no Z axis, and this project would be for volumes.",
+                        "Begin a new project for the volumes.",
+                    )
+            self._record.ndim = 3 if ndim == 3 else 2
+            self._save()
+            for image in self._images.values():
+                image._linked.close()
+            self._images = {item.name: ProjectImage(self, item) for item in self._record.images}
+
     def add_image(
         self,
         path_or_array: Any,

@@ -94,6 +94,7 @@ class Controller(QObject):
         self.marking.facts_changed.connect(self._on_marks)
         self.completeness.said.connect(self._on_marks)
         self.marking.class_picked.connect(self.accepting.stop_clicking)
+        bench.project_closing.connect(link.close)
         bench.project_changed.connect(self._on_project)
         bench.current_changed.connect(self._on_current)
         bench.marks_changed.connect(self._on_marks)
@@ -183,8 +184,11 @@ class Controller(QObject):
         else:
             self.keys.unbind()
 
-    def close(self) -> None:
-        """Hand on the last strokes, end the engine's thread, let go of the viewer."""
+    def close(self, *, remove: bool = False) -> None:
+        """Hand on the last strokes, end the engine's thread, let go of the viewer.
+
+        `remove` takes our layers out of the viewer, which stays open.
+        """
         if self._closed:
             return
         self._closed = True
@@ -200,7 +204,7 @@ class Controller(QObject):
         self.keys.unbind()
         self.bench.flush_all()
         self.link.close()
-        self.bench.close()
+        self.bench.close(remove=remove)
         for timer in (self._settled, self._looked):
             stop_timer(timer)
 

@@ -3,7 +3,8 @@
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from napari_weakseg.core.classes import ClassInfo
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import ProjectError, StorageError, WeaksegError
-from napari_weakseg.widgets.overlay import pixels_of
+from napari_weakseg.widgets.overlay import KEY, pixels_of
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -47,12 +48,15 @@ class Desk:
     project : Project or None
     unnamed : bool
         The project was made by itself and lies under `root`.
+    before_close : callable
+        Called before the project is closed, for those who still write to it.
     """
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or default_root()
         self.project: Project | None = None
         self.unnamed = False
+        self.before_close: Callable[[], None] = lambda: None
 
     def new(
         self,
@@ -109,6 +113,7 @@ class Desk:
             if sources[name].exists():
                 project.relink(name, sources[name])
         obsolete = old.path if self.unnamed else None
+        self.before_close()
         old.close()
         if obsolete is not None:
             shutil.rmtree(obsolete, ignore_errors=True)
@@ -142,9 +147,10 @@ class Desk:
 
     def close(self) -> None:
         """Close the project; one that was made by itself and never used is removed."""
-        project, self.project = self.project, None
-        if project is None:
+        if self.project is None:
             return
+        self.before_close()
+        project, self.project = self.project, None
         forget = self.unnamed and not used(project)
         project.close()
         if forget:
@@ -174,6 +180,36 @@ class Desk:
         size = _pixel_size(layer, axes)
         if size is not None and size != project.images[name].pixel_size:
             project.set_pixel_size(name, size)
+
+    def retake(self, name: str, layer: "Image", axes: str, *, before: str, ndim: int) -> str:
+        """Take an image on which nothing is marked with other axes than `before`, or as a volume; returns its name."""
+        project, ndim_before = self.open_project, self.open_project.ndim
+        if axes == before:
+            project.set_ndim(ndim)
+            return name
+        project.remove_image(name)
+        try:
+            project.set_ndim(ndim)
+            return self.add(layer, axes)
+        except WeaksegError:
+            project.set_ndim(ndim_before)
+            self.add(layer, before)
+            raise
+
+    def stored(self, layer: "Image", shown: Collection[str]) -> tuple[str, str] | None:
+        """Find the image of the project that a layer shows: its name and the layer's axes.
+
+        It has the layer's name or file, the same pixels, and is not among those shown already.
+        """
+        names = {layer.name, layer.metadata.get(KEY, {}).get("image")}
+        file = layer.source.path and Path(layer.source.path)
+        for name, image in self.open_project.images.items():
+            if name not in shown and (name in names or (file and image.path == file)):
+                with suppress(WeaksegError):  # its file is gone: the layer joins as another image
+                    for axes in dict.fromkeys((image.axes.replace("S", "C"), SourcePixels(image).axes)):
+                        if _same_pixels(layer, axes, image):
+                            return name, axes
+        return None
 
     def _free_path(self, name: str) -> Path:
         stem = re.sub(r"[^\w.-]+", "_", name).strip("._")[:40] or "image"
@@ -281,6 +317,26 @@ def _own_file(layer: "Image", axes: str) -> Path | None:
     except WeaksegError:
         return None
     return path if same else None
+
+
+def _same_pixels(layer: "Image", axes: str, image: "ProjectImage") -> bool:
+    """Tell whether a layer with these axes holds just what an image of the project does."""
+    from napari_weakseg.core.images import ImageSource
+
+    stored = image.source
+    if len(axes) != pixels_of(layer).ndim or layer.rgb != stored.is_rgb:
+        return False
+    given = ImageSource.open(pixels_of(layer), axes[:-1] + "S" if layer.rgb else axes, layer.name)
+    if (given.label_axes, given.label_shape, given.n_channels) != (
+        stored.label_axes,
+        stored.label_shape,
+        stored.n_channels,
+    ):
+        return False
+    first, *rest = stored.label_shape
+    step = first if len(rest) == 1 else 1  # a plane, or what is at one place of the first axis, in memory
+    slabs = ((slice(i, i + step), *(slice(0, size) for size in rest)) for i in range(0, first, step))
+    return all(np.array_equal(given.read(slab), stored.read(slab), equal_nan=True) for slab in slabs)
 
 
 def _free_name(name: str, taken: Any) -> str:

@@ -128,7 +128,7 @@ class WeaksegPanel(QWidget):
 
     def _close(self) -> None:
         if hasattr(self, "controller"):
-            self.controller.close()
+            self.controller.close(remove=True)
 
     def _set_docked(self, docked: bool) -> None:
         if hasattr(self, "controller"):

@@ -11,7 +11,7 @@ from napari_weakseg.widgets import messages
 from napari_weakseg.widgets.axes import Guess
 from napari_weakseg.widgets.desk import SUFFIX
 from napari_weakseg.widgets.overlay import KEY
-from napari_weakseg.widgets.workbench import Workbench
+from napari_weakseg.widgets.workbench import LEFT, Workbench
 
 if TYPE_CHECKING:
     from napari_weakseg.widgets.panel import WeaksegPanel
@@ -61,11 +61,13 @@ class Projects(QObject):
         self._panel.image_box.set_images([name for name, _ in self._entries], index)
         if current is not None and not current.missing():
             self._notices.clear("removed")
-        ours = [entry for entry in self._entries if entry[1] is not None and KEY not in entry[1].metadata]
+        layers = [layer for _, layer in self._entries if layer is not None]
+        left = [layer for layer in layers if LEFT in layer.metadata.get(KEY, {})]
+        ours = left or [layer for layer in layers if KEY not in layer.metadata]
         idle = current is None or current.image not in self._bench.viewer.layers
         if take_new and idle and ours and not self._bench.busy:
             active = self._bench.viewer.layers.selection.active
-            chosen = next((layer for _, layer in ours if layer == active), ours[-1][1])
+            chosen = next((layer for layer in ours if layer == active), ours[-1])
             messages.guarded(lambda: self._bench.choose(chosen))
 
     def _follow_names(self, layers: list[Any]) -> None:

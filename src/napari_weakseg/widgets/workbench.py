@@ -1,7 +1,7 @@
 """The images of the project in the viewer: which one is annotated, and how its strokes reach the disk."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari_weakseg.core.project import Project
     from napari_weakseg.core.project_image import ProjectImage
 
+LEFT = "project"  # in the metadata of an image layer: where its marks are, noted when the panel was closed
 _FLUSH_MS = 120  # a stroke is handed on this long after the last change
 _SWEEP_MS = 10
 _BIG_BYTES = 4_000_000  # copied into the project in a thread of its own
@@ -44,6 +45,7 @@ class Workbench(QObject):
         Runs a function and tells the person what went wrong; returns whether it went well.
     """
 
+    project_closing = Signal()  # what still writes to the project should end now
     project_changed = Signal()  # another project, or none, is open
     current_changed = Signal()  # another image, or none, is worked on
     marks_changed = Signal(str)  # an image's annotation changed; it is on disk
@@ -73,6 +75,7 @@ class Workbench(QObject):
         self._flush_timer = QTimer(self)
         self._flush_timer.setSingleShot(True)
         self._flush_timer.timeout.connect(self.flush)
+        desk.before_close = self.project_closing.emit
 
     # -------------------------------------------------------------- what there is
 
@@ -84,6 +87,10 @@ class Workbench(QObject):
     def canvases_get(self, name: str) -> ImageCanvas | None:
         """Canvas of an image of the project, or None where it is not in the viewer."""
         return self.canvases.get(name)
+
+    def _canvas_of(self, layer: "Image") -> ImageCanvas | None:
+        # compared by value: napari hands a plugin another proxy of the same layer each time
+        return next((canvas for canvas in self.canvases.values() if canvas.image == layer), None)
 
     def has_marks(self) -> bool:
         """Tell whether anything is marked on any image of the project."""
@@ -98,8 +105,11 @@ class Workbench(QObject):
         layers = [(layer.name, layer) for layer in self.viewer.layers if isinstance(layer, Image)]
         shown = {name for name, canvas in self.canvases.items() if canvas.image in self.viewer.layers}
         project = self.desk.project
-        others = [name for name in project.images if name not in shown] if project is not None else []
-        return [*layers, *((name, None) for name in others)]
+        if project is None:
+            return layers
+        left = [layer.metadata.get(KEY, {}) for _, layer in layers]
+        shown |= {noted["image"] for noted in left if noted.get(LEFT) == str(project.path)}
+        return [*layers, *((name, None) for name in project.images if name not in shown)]
 
     def describe(self) -> ImageDescription:
         """Describe the image worked on."""
@@ -117,19 +127,25 @@ class Workbench(QObject):
         """Work on an image layer; it joins the project, or begins one."""
         if self.busy:
             return
-        # compared by value: napari hands a plugin another proxy of the same layer each time
-        canvas = next((c for c in self.canvases.values() if c.image == layer), None)
+        canvas = self._canvas_of(layer)
         if canvas is not None:
+            canvas.bring_back()
             self._work_on(canvas)
             return
+        left = layer.metadata.get(KEY, {}).pop(LEFT, None)
+        if left is not None:  # by a panel that was closed since
+            self.open_project(Path(left), show_first=False)
         shape = tuple(int(n) for n in pixels_of(layer).shape)
         guess = guess_axes(shape, rgb=layer.rgb, labels=tuple(layer.axis_labels))
         self.begin(layer, guess)
 
     def begin(self, layer: "Image", guess: Guess, *, ndim: int | None = None, fresh: bool = False) -> None:
-        """Take a layer into the project; into a new one if nothing is marked in the open one."""
-        project = self.desk.project
-        if project is None or fresh or not used(project):
+        """Take a layer into the project; into a new one where nobody has named or used the open one."""
+        project, canvas = self.desk.project, self._canvas_of(layer)
+        if canvas is not None and not fresh and not (self.desk.unnamed or self.has_marks()):
+            self._begin_again(canvas, guess, ndim)
+            return
+        if project is None or fresh or (self.desk.unnamed and not used(project)):
             self._wanted_ndim = ndim or self._wanted_ndim
             ndim = self._wanted_ndim if "Z" in guess.axes else 2
             classes = tuple(project.classes) if project is not None else DEFAULT_CLASSES
@@ -138,18 +154,39 @@ class Workbench(QObject):
             self.desk.new(layer.name, ndim=ndim, classes=classes, config=config)
             self.project_changed.emit()
         self.guess = guess
+        shown = frozenset(name for name, canvas in self.canvases.items() if canvas.image in self.viewer.layers)
         if _bytes_of(pixels_of(layer)) < _BIG_BYTES:
-            self._show(layer, guess.axes, self._take_in(layer, guess.axes))
+            self._show(layer, *self._take_in(layer, guess.axes, shown))
             return
         self._set_busy(f"Taking “{layer.name}” into the project …")
-        self._wait_for(self._thread.submit(self._take_in, layer, guess.axes), layer, guess.axes)
+        self._wait_for(self._thread.submit(self._take_in, layer, guess.axes, shown), layer)
 
-    def _take_in(self, layer: "Image", axes: str) -> str:
-        """Add an image and look through its values once; for a large one not in the window's thread."""
-        name = self.desk.add(layer, axes)
+    def _begin_again(self, canvas: ImageCanvas, guess: Guess, ndim: int | None) -> None:
+        """Take an image of a project that the person named with other axes, or as a volume."""
+        layer, before = canvas.image, canvas.axes
+        ndim = (ndim or self.desk.open_project.ndim) if "Z" in guess.axes else 2
+        self._close_canvases(remove=True)
+        self.project_closing.emit()
+        try:
+            name = self.desk.retake(canvas.name, layer, guess.axes, before=before, ndim=ndim)
+        except WeaksegError:
+            self.project_changed.emit()
+            self.begin(layer, Guess(before, True))  # as it was
+            raise
+        self.project_changed.emit()
+        self.guess = guess
+        self._show(layer, guess.axes, name)
+
+    def _take_in(self, layer: "Image", axes: str, shown: Collection[str]) -> tuple[str, str]:
+        """Find or add an image and look through its values once; for a large one not in the window's thread.
+
+        Returns the layer's axes and the image's name.
+        """
+        stored = self.desk.stored(layer, shown)
+        name, axes = stored or (self.desk.add(layer, axes), axes)
         with suppress(WeaksegError):  # told when it is shown
             _ = self.desk.open_project.images[name].source.notes
-        return name
+        return axes, name
 
     def open_image(self, name: str) -> None:
         """Show an image of the project that is not in the viewer yet, and work on it."""
@@ -178,7 +215,7 @@ class Workbench(QObject):
         )
         self._show(layer, pixels.axes, name)
 
-    def open_project(self, path: Path) -> "Project":
+    def open_project(self, path: Path, *, show_first: bool = True) -> "Project":
         """Put this project away, open another and show its first image."""
         old = self.desk.project
         if old is not None and path.resolve() == old.path.resolve():
@@ -187,6 +224,8 @@ class Workbench(QObject):
         project = self.desk.open(path)
         self._close_canvases(remove=True)
         self.project_changed.emit()
+        if not show_first:
+            return project
         name = next((n for n, image in project.images.items() if not image.missing and marked(image)), None)
         name = name or next((n for n, image in project.images.items() if not image.missing), None)
         if name is not None:
@@ -211,7 +250,10 @@ class Workbench(QObject):
             canvas.set_colors(table.colors)
 
     def _show(self, layer: "Image", axes: str, name: str) -> None:
-        project = self.desk.open_project
+        project, old = self.desk.open_project, self.canvases.pop(name, None)
+        if old is not None:  # its image was taken out of the viewer
+            self.current = None if self.current is old else self.current
+            self._guard(lambda: old.close(remove=True))
         canvas = ImageCanvas(
             self.viewer,
             layer,
@@ -299,13 +341,23 @@ class Workbench(QObject):
         self._close_canvases(remove=True)
         self.desk.close()
 
-    def close(self) -> None:
-        """Hand everything on and let go of viewer and disk."""
+    def close(self, *, remove: bool = False) -> None:
+        """Hand everything on and let go of viewer and disk.
+
+        `remove` takes the label layers out of the viewer, where nobody would follow them any more, and notes on each
+        image which project it belongs to.
+        """
         self._closed = True
         self._thread.shutdown(wait=True, cancel_futures=True)
-        self._close_canvases(remove=False)
+        project, current, canvases = self.desk.project, self.current, list(self.canvases.values())
+        self._close_canvases(remove=remove)
         self.desk.close()
         stop_timer(self._flush_timer)
+        if remove and project is not None and project.path.exists():
+            for canvas in canvases:
+                canvas.image.metadata[KEY] = {"image": canvas.name, LEFT: str(project.path)}
+            if current is not None and current.image in self.viewer.layers:
+                self.viewer.layers.selection.active = current.image
 
     def put_away(self, canvas: ImageCanvas) -> None:
         """Take the label layers of an image out of the viewer; it stays in the project."""
@@ -332,15 +384,15 @@ class Workbench(QObject):
         self.busy = text
         self.busy_changed.emit(text)
 
-    def _wait_for(self, copying: "Future[str]", layer: "Image", axes: str) -> None:
+    def _wait_for(self, copying: "Future[tuple[str, str]]", layer: "Image") -> None:
         if self._closed:
             return
         if not copying.done():
-            QTimer.singleShot(100, lambda: self._wait_for(copying, layer, axes))
+            QTimer.singleShot(100, lambda: self._wait_for(copying, layer))
             return
         self._set_busy("")
         if self.desk.project is not None and layer in self.viewer.layers:
-            self._guard(lambda: self._show(layer, axes, copying.result()))
+            self._guard(lambda: self._show(layer, *copying.result()))
 
 
 def _bytes_of(pixels: Any) -> int:
