@@ -37,6 +37,14 @@ def test_without_an_image_one_can_only_open_a_project():
     assert enabled(Situation()) == {Action.CHANGE_PROJECT}
 
 
+def test_while_results_are_saved_neither_more_are_nor_another_project_is_opened():
+    idle = enabled(Situation(has_image=True, trained=True))
+    assert idle - enabled(Situation(has_image=True, trained=True, saving=True)) == {
+        Action.SAVE_RESULTS,
+        Action.CHANGE_PROJECT,
+    }
+
+
 def test_axes_are_fixed_once_something_is_marked():
     assert Action.DESCRIBE_IMAGE in enabled(Situation(has_image=True))
     assert Action.DESCRIBE_IMAGE not in enabled(Situation(has_image=True, has_marks=True))

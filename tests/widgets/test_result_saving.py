@@ -106,6 +106,38 @@ def test_a_folder_that_cannot_be_written_is_told(qtbot, trained, folder, monkeyp
     assert "the disk is full" in said[0][0]
     assert trained.save_box.words.text() == "Nothing was saved."
     qtbot.waitUntil(trained.save_box.one.isEnabled, timeout=20_000)
+    assert len(said) == 1
+
+
+def test_a_folder_name_that_is_too_long_is_told(trained, folder, monkeypatch):
+    said = []
+    monkeypatch.setattr("napari_weakseg.widgets.messages.warn", lambda *given: said.append(given))
+    trained.controller.saving.save(["cells"], folder / ("y" * 300))
+    assert len(said) == 1
+    assert not trained.controller.saving.busy
+    assert trained.save_box.one.isEnabled()
+
+
+def test_while_results_are_saved_the_project_stays(qtbot, trained, folder, monkeypatch):
+    said, told = [], []
+    monkeypatch.setattr("napari_weakseg.widgets.messages.warn", lambda *given: said.append(given[0]))
+    monkeypatch.setattr("napari_weakseg.widgets.messages.info", told.append)
+    panel, controller = trained, trained.controller
+    project = controller.bench.desk.project
+    for number in range(20):
+        project.add_image(discs()[::-1], name=f"image {number}", axes="YX")
+    panel.train_box.auto.setChecked(False)
+    controller.do("stop")
+    qtbot.waitUntil(lambda: controller.link.phase is Phase.IDLE, timeout=20_000)
+    assert panel.project_box.save_action.isEnabled()
+    panel.save_box.all.click()
+    qtbot.waitUntil(lambda: controller.link.phase is Phase.PREDICTING, timeout=20_000)
+    assert not panel.project_box.save_action.isEnabled()
+    assert not panel.save_box.one.isEnabled()
+    controller.open_project()
+    assert "saved" in told[-1]
+    panel.close()
+    assert "were not saved" in said[-1]
 
 
 def test_a_stop_ends_it_and_the_same_can_be_asked_for_again(qtbot, trained, folder, monkeypatch):

@@ -73,7 +73,7 @@ def open_project() -> None:
     """Ask for a project folder and open it."""
     panel = _panel()
     if panel is not None:
-        panel.controller.projects.ask_and_open()
+        panel.controller.open_project()
 
 
 def _panel() -> WeaksegPanel | None:

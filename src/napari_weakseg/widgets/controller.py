@@ -173,8 +173,15 @@ class Controller(QObject):
 
     def save_results(self, all_images: bool = False) -> None:
         """Save the results of the image at hand, or of all, if that is possible now."""
-        if Action.SUGGEST in self._enabled():
+        if Action.SAVE_RESULTS in self._enabled():
             self.saving.ask_and_save(all_images)
+
+    def open_project(self) -> None:
+        """Ask for a project folder and open it, if that is possible now."""
+        if Action.CHANGE_PROJECT in self._enabled():
+            self.projects.ask_and_open()
+        else:
+            messages.info("Something is being learned, saved or read. Wait for it, or press Stop, then open a project.")
 
     def set_docked(self, docked: bool) -> None:
         """Bind the keys while the panel is open, and only then."""
@@ -203,6 +210,7 @@ class Controller(QObject):
         self.finding.close()
         self.keys.unbind()
         self.bench.flush_all()
+        self.saving.close()
         self.link.close()
         self.bench.close(remove=remove)
         for timer in (self._settled, self._looked):
@@ -280,9 +288,12 @@ class Controller(QObject):
             self._start()
 
     def _on_classes(self) -> None:
+        self.projects.show_stray()
         if self.link.running:
             self.link.stop()
-            messages.info("The classes changed, so learning was stopped. It goes on with the next stroke.")
+            by_itself = self.panel.train_box.auto.isChecked()
+            further = "It goes on with the next stroke." if by_itself else "Press Train to go on."
+            messages.info(f"The classes changed, so learning was stopped. {further}")
 
     def _on_settings(self, config: TrainConfig) -> None:
         messages.guarded(lambda: self.bench.desk.open_project.set_config(config))
@@ -352,6 +363,7 @@ class Controller(QObject):
                 has_result=canvas is not None and canvas.has_result(),
                 trained=self.link.trained,
                 busy=bool(self.bench.busy),
+                saving=self.saving.busy,
             )
         )
 
@@ -361,7 +373,7 @@ class Controller(QObject):
         panel.accept_box.set_enabled(Action.ACCEPT in actions)
         panel.next_box.button.setEnabled(Action.SUGGEST in actions)
         panel.objects_box.button.setEnabled(Action.SUGGEST in actions)
-        panel.save_box.set_enabled(Action.SUGGEST in actions and not self.saving.busy)
+        panel.save_box.set_enabled(Action.SAVE_RESULTS in actions)
         panel.claims_box.setEnabled(canvas is not None)
         panel.claims_box.review.setEnabled(Action.SUGGEST in actions)
         panel.class_table.setEnabled(Action.EDIT_CLASSES in actions)

@@ -15,6 +15,7 @@ class Action(StrEnum):
     STOP = "stop"
     ACCEPT = "accept"
     SUGGEST = "suggest"
+    SAVE_RESULTS = "save results"
     EDIT_CLASSES = "edit classes"
     DESCRIBE_IMAGE = "describe image"
     CHANGE_SETTINGS = "change settings"
@@ -39,6 +40,8 @@ class Situation:
         There is a network to predict with.
     busy : bool
         A project is being opened or copied.
+    saving : bool
+        Results are being saved; another project would end that.
     """
 
     phase: Phase = Phase.IDLE
@@ -47,6 +50,7 @@ class Situation:
     has_result: bool = False
     trained: bool = False
     busy: bool = False
+    saving: bool = False
 
 
 _RUNNING = frozenset({Phase.PREPARING, Phase.TRAINING, Phase.PAUSED})
@@ -73,13 +77,13 @@ def enabled(now: Situation) -> frozenset[Action]:
         if now.has_result:
             actions.add(Action.ACCEPT)
         if now.trained and now.phase is not Phase.PREPARING:
-            actions.add(Action.SUGGEST)
+            actions |= {Action.SUGGEST} if now.saving else {Action.SUGGEST, Action.SAVE_RESULTS}
     if now.phase is Phase.TRAINING:
         actions.add(Action.PAUSE)
     if now.phase is Phase.PAUSED:
         actions.add(Action.RESUME)
     if running or now.phase is Phase.PREDICTING:
         actions.add(Action.STOP)
-    if not running:
+    if not running and not now.saving:
         actions.add(Action.CHANGE_PROJECT)
     return frozenset(actions)

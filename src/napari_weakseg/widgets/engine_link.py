@@ -159,16 +159,13 @@ class EngineLink(QObject):
         if self._session is not None:
             self._session.annotations_changed(image)
 
-    def suggest(self, n: int) -> bool:
-        """Ask what to annotate next; False where there is no session to ask."""
-        if self._session is not None:
-            self._session.request_suggestions(n)
-        return self._session is not None
+    def suggest(self, n: int) -> int | None:
+        """Ask what to annotate next; gives the number that the answer carries, None without a session."""
+        return None if self._session is None else self._session.request_suggestions(n)
 
-    def review(self) -> None:
-        """Ask how far the masks that may be wrong are trusted."""
-        if self._session is not None:
-            self._session.request_claims()
+    def review(self) -> int | None:
+        """Ask how far the masks that may be wrong are trusted; numbered as :meth:`suggest`."""
+        return None if self._session is None else self._session.request_claims()
 
     def find_objects(self, image: str, frame: tuple[int, ...]) -> int | None:
         """Ask for the objects of a frame; gives the number that the answer carries, None without a session."""

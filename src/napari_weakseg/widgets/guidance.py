@@ -42,6 +42,7 @@ class Guidance(QObject):
         self._bench, self._link, self._next, self._claims = bench, link, next_box, claims_box
         self._suggestions: Sequence[Suggestion] = ()
         self._trusts: Sequence[ClaimTrust] = ()
+        self._asked: set[int | None] = set()  # requests; the answers to others are not for here
         next_box.wanted.connect(self.suggest)
         next_box.list.picked.connect(self._on_suggestion)
         claims_box.take_wanted.connect(self.take)
@@ -55,12 +56,14 @@ class Guidance(QObject):
     def suggest(self) -> None:
         """Ask what to annotate next."""
         self._bench.flush_all()
-        if self._link.suggest(_MOST):
+        request = self._link.suggest(_MOST)
+        if request is not None:
+            self._asked.add(request)
             self._next.say("Looking through the images …")
 
     def review(self) -> None:
         """Ask how far the masks are trusted."""
-        self._link.review()
+        self._asked.add(self._link.review())
 
     def take(self, trust: "Trust") -> None:
         """Take the selected Labels layer as a mask of the image worked on that may be wrong."""
@@ -75,6 +78,7 @@ class Guidance(QObject):
     def clear(self) -> None:
         """Forget what was found for another project."""
         self._suggestions = self._trusts = ()
+        self._asked.clear()
         self._next.set_rows([], [])
         self._claims.list.set_rows([], [])
 
@@ -113,6 +117,8 @@ class Guidance(QObject):
             messages.info("There is no rough, imported or machine-made mask in this project yet.")
 
     def _on_refused(self, event: Refused) -> None:
+        if event.request_id not in self._asked:
+            return
         self._next.say("")
         messages.warn(event.problem, event.remedy, event.details)
 

@@ -155,3 +155,4 @@ class ObjectFinding(QObject):
         if event.request_id == self._asked:
             self._asked = None
             self._box.say("")
+            messages.warn(event.problem, event.remedy, event.details)

@@ -39,6 +39,8 @@ class Projects(QObject):
         panel.project_box.open_wanted.connect(self.ask_and_open)
         panel.project_box.save_as_wanted.connect(self.ask_and_save)
         panel.project_box.merge_wanted.connect(self.ask_and_merge)
+        bench.project_changed.connect(self._forget)
+        bench.current_changed.connect(self.show_stray)
         bench.layer_removed.connect(self._on_layer_removed)
         bench.stray_changed.connect(self.show_stray)
         bench.unsaved.connect(self._on_unsaved)
@@ -103,7 +105,7 @@ class Projects(QObject):
             messages.guarded(lambda: self._bench.begin(layer, guess, ndim=ndim))
 
     def go_next(self) -> None:
-        """Go to the next slice or image on which nothing is painted."""
+        """Go to the next slice, or else image, on which nothing is marked."""
         canvas = self._bench.current
         if canvas is None or self._bench.image is None:
             return
@@ -115,12 +117,13 @@ class Projects(QObject):
                 middle = [n // 2 for n in canvas.place.label_shape[len(frame) :]]
                 canvas.go_to([*frame, *middle])
                 return
-        names = [name for name, _ in self._entries]
-        place = self._panel.image_box.images.currentIndex()
-        if len(names) > 1:
-            self._on_chosen((place + 1) % len(names))
+        place, n = self._panel.image_box.images.currentIndex(), len(self._entries)
+        following = [(place + step) % n for step in range(1, n)]
+        index = next((i for i in following if not self._bench.is_marked(*self._entries[i])), None)
+        if index is not None:
+            self._on_chosen(index)
         else:
-            messages.info("Every image and slice has marks. Open another image to go on.")
+            messages.info("Every image has marks. Open another image to go on.")
 
     # --------------------------------------------------------------------- projects
 
@@ -179,6 +182,12 @@ class Projects(QObject):
         else:
             self._notices.clear("notes")
 
+    def _forget(self) -> None:
+        """Take the notices of another project away."""
+        self._conflicts.clear()
+        for kind in ("notes", "conflict", "removed", "unsaved", "failed"):
+            self._notices.clear(kind)
+
     def show_conflicts(self, name: str, pixels: int) -> None:
         """Show, or take away, how many pixels of an image are said to be two things."""
         self._conflicts[name] = pixels
@@ -211,12 +220,13 @@ class Projects(QObject):
         """Show that something was painted with a label that is no class."""
         canvas = self._bench.current
         project = self._bench.desk.project
-        stray = canvas.bridge.stray if canvas is not None else set()
-        if project is None or not stray:
+        n_classes = len(project.classes) if project is not None else 0
+        stray = {label for label in canvas.bridge.stray if label > n_classes} if canvas is not None else set()
+        if not stray:
             self._notices.clear("stray")
             return
         text = (
-            f"Label {min(stray)} is not a class: there are {len(project.classes)}. What you painted with it "
+            f"Label {min(stray)} is not a class: there are {n_classes}. What you painted with it "
             "is kept in the layer, but not learned from and not saved. Undo it, or add classes."
         )
         self._notices.post("stray", text)

@@ -56,6 +56,9 @@ class ResultSaving(QObject):
 
     def save(self, names: list[str], folder: Path) -> None:
         """Save the results of some images in a folder."""
+        messages.guarded(lambda: self._save(names, folder))
+
+    def _save(self, names: list[str], folder: Path) -> None:
         if not self._may_replace(names, folder):
             return
         self._bench.flush_all()
@@ -68,6 +71,16 @@ class ResultSaving(QObject):
         self._waiting.clear()
         self._asked = None
         self._box.say("")
+
+    def close(self) -> None:
+        """Say what is not saved any more."""
+        if self.busy:
+            left = len(self._waiting) + 1
+            messages.warn(
+                f"The results of {left} of {self._total} image{'s' * (self._total != 1)} were not saved in "
+                f"“{self._folder}”: the panel was closed.",
+                "Open it again and save them anew.",
+            )
 
     def _may_replace(self, names: list[str], folder: Path) -> bool:
         """Ask whether files that are there already may be replaced."""

@@ -98,6 +98,14 @@ class Workbench(QObject):
             return True
         return self.desk.project is not None and used(self.desk.project)
 
+    def is_marked(self, name: str, layer: "Image | None") -> bool:
+        """Tell whether anything is marked on one of the images to choose from, see :meth:`entries`."""
+        canvas = self._canvas_of(layer) if layer is not None else None
+        if layer is not None:
+            name = canvas.name if canvas is not None else layer.metadata.get(KEY, {}).get("image", "")
+        images = self.desk.project.images if self.desk.project is not None else {}
+        return name in images and marked(images[name])
+
     def entries(self) -> list[tuple[str, Any]]:
         """List the images to choose from: (name, layer), or (name, None) for those not in the viewer."""
         from napari.layers import Image
