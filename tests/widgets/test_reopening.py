@@ -34,6 +34,16 @@ def test_closing_takes_our_layers_out_and_opening_again_brings_the_marks_back(qt
     qtbot.waitUntil(lambda: marks(again)[60, 90] == 2)
 
 
+def test_paint_that_is_no_class_is_left_to_the_person_when_the_panel_closes(qtbot, viewer, marked, monkeypatch):
+    said = []
+    monkeypatch.setattr("napari_weakseg.widgets.messages.warn", lambda *given: said.append(" ".join(given)))
+    marked.controller.bench.current.annotation.paint((60, 90), 7)
+    marked.close()
+    assert [layer.name for layer in viewer.layers] == ["cells", "not all saved · cells"]
+    assert viewer.layers[-1].data[60, 90] == 7
+    assert "not all saved · cells" in said[0]
+
+
 def test_all_images_of_a_closed_panel_find_their_marks(qtbot, viewer, marked, make_panel):
     bench = marked.controller.bench
     bench.choose(viewer.add_image(two_discs()[::-1].copy(), name="two"))

@@ -43,6 +43,7 @@ class Projects(QObject):
         bench.current_changed.connect(self.show_stray)
         bench.layer_removed.connect(self._on_layer_removed)
         bench.stray_changed.connect(self.show_stray)
+        bench.strays_left.connect(self._on_strays_left)
         bench.unsaved.connect(self._on_unsaved)
 
     # ----------------------------------------------------------------------- images
@@ -230,6 +231,12 @@ class Projects(QObject):
             "is kept in the layer, but not learned from and not saved. Undo it, or add classes."
         )
         self._notices.post("stray", text)
+
+    def _on_strays_left(self, layer: str) -> None:
+        messages.warn(
+            "Something is painted with a label that is no class, and is not saved in the project.",
+            f"The layer “{layer}” keeps it; save it with File ▸ Save if you need it.",
+        )
 
     def _on_layer_removed(self, name: str) -> None:
         text = f"The layer “{name}” was removed from the viewer. Your marks are safe in the project."

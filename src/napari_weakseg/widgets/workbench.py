@@ -52,6 +52,7 @@ class Workbench(QObject):
     stray_changed = Signal()  # something is, or is no longer, painted with a label that is no class
     drafts_changed = Signal()  # in a volume a box was begun, finished or given up
     drafts_left = Signal(str, int)  # an image is put away with boxes that were begun only
+    strays_left = Signal(str)  # an image is put away with paint that is no class; name of the layer that keeps it
     layer_removed = Signal(str)  # name of a layer of ours that was taken out of the viewer
     unsaved = Signal(str)  # the disk refused; what it said
     busy_changed = Signal(str)  # what takes a while, "" when it is done
@@ -385,6 +386,17 @@ class Workbench(QObject):
         if canvas.drafts:
             self.drafts_left.emit(canvas.name, len(canvas.drafts))
         self._guard(lambda: canvas.close(remove=remove))
+        if remove and canvas.bridge.stray:
+            self._leave(canvas)
+
+    def _leave(self, canvas: ImageCanvas) -> None:
+        """Leave a painted layer to the person, since not all of it could be saved."""
+        layer: Any = canvas.annotation
+        layer.metadata.pop(KEY, None)
+        layer.name = f"not all saved · {canvas.name}"
+        if layer not in self.viewer.layers:
+            self.viewer.add_layer(layer)
+        self.strays_left.emit(layer.name)
 
     # ------------------------------------------------------------------ large copies
 
