@@ -201,6 +201,8 @@ def test_closing_the_dock_gives_the_keys_back(qtbot, window, dock, make_session)
     window.window.remove_dock_widget(panel)
     qtbot.waitUntil(lambda: panel.controller._closed)
     assert not engine_threads()
+    assert layer not in window.layers
+    window.add_layer(layer)
     hand.press_key(Qt.Key.Key_1)  # napari's own key again
     assert layer.mode == "erase"
 
