@@ -288,6 +288,7 @@ class Controller(QObject):
             self._start()
 
     def _on_classes(self) -> None:
+        self.bench.flush_all()  # what was painted for a class that there is now
         self.projects.show_stray()
         if self.link.running:
             self.link.stop()

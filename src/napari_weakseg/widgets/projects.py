@@ -221,13 +221,12 @@ class Projects(QObject):
         """Show that something was painted with a label that is no class."""
         canvas = self._bench.current
         project = self._bench.desk.project
-        n_classes = len(project.classes) if project is not None else 0
-        stray = {label for label in canvas.bridge.stray if label > n_classes} if canvas is not None else set()
-        if not stray:
+        stray = canvas.bridge.stray if canvas is not None else set()
+        if project is None or not stray:
             self._notices.clear("stray")
             return
         text = (
-            f"Label {min(stray)} is not a class: there are {n_classes}. What you painted with it "
+            f"Label {min(stray)} is not a class: there are {len(project.classes)}. What you painted with it "
             "is kept in the layer, but not learned from and not saved. Undo it, or add classes."
         )
         self._notices.post("stray", text)
