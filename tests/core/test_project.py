@@ -338,3 +338,24 @@ def test_history_survives_a_cut_off_line(project: Project) -> None:
         file.write('{"step": 2, "lo')
     project.append_history({"step": 3})
     assert [entry["step"] for entry in project.history()] == [1, 3]
+
+
+def test_the_number_of_spatial_axes_changes_only_while_nothing_is_marked(tmp_path):
+    with Project.create(tmp_path / "p", ["background", "cell"]) as project:
+        project.add_image(np.zeros((4, 20, 30), np.uint8), name="stack", axes="ZYX")
+        project.set_ndim(3)
+        assert project.images["stack"].frames() == [()]
+        image = project.images["stack"]
+        image.paint(np.full((1, 2, 2), 2, np.uint8), start=(0, 0, 0))
+        with pytest.raises(ProjectError, match="marks"):
+            project.set_ndim(2)
+    with Project.open(tmp_path / "p") as project:
+        assert project.ndim == 3
+
+
+def test_a_project_with_a_flat_image_does_not_become_one_of_volumes(tmp_path):
+    with Project.create(tmp_path / "p", ["background", "cell"]) as project:
+        project.add_image(np.zeros((20, 30), np.uint8), name="flat", axes="YX")
+        with pytest.raises(ProjectError, match="no Z axis"):
+            project.set_ndim(3)
+        assert project.ndim == 2
