@@ -343,7 +343,7 @@ def test_channels_last_change_the_order_of_the_axes_for_their_image_only(qtbot, 
     assert viewer.dims.order == (0, 1, 2, 3)
     panel.notices.press("removed")
     assert viewer.dims.displayed == (1, 2)
-    bench.close_project()
+    bench.canvases["spectral"].close(remove=True)
     assert viewer.dims.order == (0, 1, 2, 3)
 
 
