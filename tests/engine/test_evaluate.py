@@ -204,16 +204,14 @@ def test_no_quality_without_held_out_marks(make_project: MakeProject) -> None:
     assert quality(store.blocks, never, 2) == (None, 0)
 
 
-@pytest.mark.parametrize("images", [1, 3])
-def test_background_is_held_out_wherever_objects_are(make_project: MakeProject, images: int) -> None:
-    """Else nothing would tell whether objects swell into it."""
+def test_background_is_held_out_in_some_images_with_objects(make_project: MakeProject) -> None:
+    """Else nothing would tell whether objects swell into it; in all, too little would be left to learn from."""
     labels = blobs(99)
-    store = filled(project_of(make_project, *[labels] * images))
-    for block in store.blocks:
-        assert block.held_out[labels == 2].any()
-        share = block.held_out[labels == 1].mean()
-        assert 0 < share < 0.3
-        assert 1 in block.marked_at
+    store = filled(project_of(make_project, *[labels] * 12))
+    shares = [float(block.held_out[labels == 1].mean()) for block in store.blocks]
+    assert 0 < sum(share > 0 for share in shares) < 12
+    assert max(shares) < 0.3
+    assert all(block.held_out[labels == 2].any() and 1 in block.marked_at for block in store.blocks)
 
 
 def test_a_little_background_is_all_learned_from(make_project: MakeProject) -> None:
