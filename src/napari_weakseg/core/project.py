@@ -18,7 +18,7 @@ from napari_weakseg.core.images import ImageSource
 from napari_weakseg.core.importing import check_fits, folder_name, image_record, store_array, unused
 from napari_weakseg.core.lock import LOCK_NAME, ProjectLock
 from napari_weakseg.core.project_image import ProjectImage
-from napari_weakseg.core.record import ImageRecord, ProjectRecord, parsed_config, parsed_project, saved_config
+from napari_weakseg.core.record import ProjectRecord, parsed_config, parsed_project, saved_config
 from napari_weakseg.core.storage import read_json_or_backup, storage_errors, write_json
 
 __all__ = ["Project", "ProjectImage"]
@@ -249,8 +249,7 @@ class Project:
                         f"“{image.name}” has no Z axis, and this project would be for volumes.",
                         "Begin a new project for the volumes.",
                     )
-            self._record.ndim = 3 if ndim == 3 else 2
-            self._save()
+            self._save(ndim=3 if ndim == 3 else 2)
             for image in self._images.values():
                 image._linked.close()
             self._images = {item.name: ProjectImage(self, item) for item in self._record.images}
@@ -303,7 +302,7 @@ class Project:
             record = image_record(source, folder, self.path, owned=owned)
             image = ProjectImage(self, record, source)
             try:
-                self._save_images([*self._record.images, record])
+                self._save(images=[*self._record.images, record])
             except BaseException:
                 if owned:
                     shutil.rmtree(image.path, ignore_errors=True)
@@ -317,7 +316,7 @@ class Project:
         """Take an image out; its annotations go to the project's folder ``trash``, its file stays."""
         with self._lock:
             image = self.image(name)
-            self._save_images([record for record in self._record.images if record is not image._record])
+            self._save(images=[record for record in self._record.images if record is not image._record])
             self._images = {key: value for key, value in self._images.items() if key != name}
             self._folder.discard(self.path / "annotations" / image._record.folder)
             if image._record.owned:
@@ -403,19 +402,19 @@ class Project:
     def __repr__(self) -> str:
         return f"Project({str(self.path)!r}, {len(self._images)} images, {self._classes!r})"
 
-    def _save(self) -> None:
+    def _save(self, **changes: Any) -> None:
+        """Save, with these entries of the record changed; they stay as they were where the disk refuses."""
         self._folder.check_there()
+        before = {key: getattr(self._record, key) for key in changes}
         self._findings_unsaved = False
         self._findings_saved_s = time.monotonic()
-        write_json(self.path / _FILE, self._record.model_dump(mode="json", by_alias=True), backup=True)
-
-    def _save_images(self, images: list[ImageRecord]) -> None:
-        """Save another list of images; the old one stays where the disk refuses."""
-        before, self._record.images = self._record.images, images
         try:
-            self._save()
+            for key, value in changes.items():
+                setattr(self._record, key, value)
+            write_json(self.path / _FILE, self._record.model_dump(mode="json", by_alias=True), backup=True)
         except BaseException:
-            self._record.images = before
+            for key, value in before.items():
+                setattr(self._record, key, value)
             raise
 
     def _save_findings(self) -> None:

@@ -35,21 +35,7 @@ def hold_out(block: Block, index: int, marks_of_class: Sequence[int]) -> None:
     marks_of_class : sequence of int
         Blobs of each class id in the project; entry 0 is not used.
     """
-    block.held_out[:] = False
-    if block.exact:
-        if index % _FEWEST_EXACT == _FEWEST_EXACT - 1:
-            width = block.shape[-1]
-            block.held_out[..., width - width // _EXACT_SHARE :] = block.knowledge.complete[
-                ..., width - width // _EXACT_SHARE :
-            ]
-    else:
-        if len(block.knowledge.seed_class) > 1:
-            counts = np.asarray(marks_of_class)[block.knowledge.seed_class]
-            spared = (_drawn(block.knowledge.seeds, index) % _SHARE == 0) & (counts >= _FEWEST)
-            spared[0] = False
-            block.held_out[:] = spared[block.knowledge.seeds]
-        if block.held_out.any() and index % _SPARING == 0:
-            block.held_out |= _part_of(block.knowledge.painted & (block.knowledge.certain == BACKGROUND), index)
+    block.held_out[:] = _spared(block, index, marks_of_class)
     block.refresh()
 
 
@@ -65,14 +51,33 @@ def hold_out_new(block: Block, index: int, marks_of_class: Sequence[int], painte
     """
     if block.exact:
         return
-    spared = block.held_out.copy()
-    hold_out(block, index, marks_of_class)
     seeds = block.knowledge.seeds
     old = np.zeros(len(block.knowledge.seed_class), bool)
     old[seeds[painted_before]] = True
     old[0] = False
-    block.held_out = spared | (block.held_out & ~painted_before & ~old[seeds])
-    block.refresh()
+    new = _spared(block, index, marks_of_class) & ~block.held_out & ~painted_before & ~old[seeds]
+    if new.any():
+        block.held_out |= new
+        block.refresh()
+
+
+def _spared(block: Block, index: int, marks_of_class: Sequence[int]) -> NDArray[np.bool_]:
+    """Find the marks to be set aside if all were new, (*S)."""
+    known = block.knowledge
+    spared = np.zeros(block.shape, bool)
+    if block.exact:
+        if index % _FEWEST_EXACT == _FEWEST_EXACT - 1:
+            last = slice(block.shape[-1] - block.shape[-1] // _EXACT_SHARE, None)
+            spared[..., last] = known.complete[..., last]
+        return spared
+    if len(known.seed_class) > 1:
+        counts = np.asarray(marks_of_class)[known.seed_class]
+        drawn = (_drawn(known.seeds, index) % _SHARE == 0) & (counts >= _FEWEST)
+        drawn[0] = False
+        spared = drawn[known.seeds]
+    if spared.any() and index % _SPARING == 0:
+        spared |= _part_of(known.painted & (known.certain == BACKGROUND), index)
+    return spared
 
 
 def _part_of(painted: NDArray[np.bool_], index: int) -> NDArray[np.bool_]:

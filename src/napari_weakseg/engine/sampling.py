@@ -104,9 +104,8 @@ class Sampler:
 
     def draw(self, blocks: Sequence[Block]) -> Batch:
         """Draw a batch from at least one block."""
-        apart = not never_shown(blocks)
-        inferred = [block for block in blocks if apart and self._inferred(block)]
-        others = [block for block in blocks if not (apart and self._inferred(block))]
+        inferred = [] if never_shown(blocks) else [block for block in blocks if self._inferred(block)]
+        others = [block for block in blocks if block not in inferred] if inferred else blocks
         exact = [block for block in others if block.exact and block.marked_at]
         rough = [block for block in others if not block.exact and block.marked_at]
         bare = [block for block in others if not block.marked_at]

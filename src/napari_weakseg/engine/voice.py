@@ -21,9 +21,7 @@ Says: TypeAlias = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDA
 """(C, *S) → probabilities (K, *S) and interface probability (*S)."""
 
 _BATCHES = 4  # that the statistics are taken from
-_GROWN_UP = (
-    40  # steps from which the student's statistics are nearly the teacher's: before, probabilities differ by 0.1
-)
+_GROWN_UP = 40  # steps from which the student's statistics are near enough: before, probabilities differ by 0.1
 _NEVER = -1_000_000
 
 
