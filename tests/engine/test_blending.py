@@ -3,7 +3,21 @@
 import numpy as np
 import pytest
 
-from napari_weakseg.engine.blending import best_share, held_out_pixel, held_out_pixels, tells_classes
+from napari_weakseg.core.knowledge import Knowledge
+from napari_weakseg.engine.blending import best_share, judging_windows, tells_classes
+from napari_weakseg.engine.blocks import Block, Place
+
+
+def block(certain: np.ndarray, held_out: np.ndarray) -> Block:
+    shape, full = certain.shape, 0b1110
+    allowed = np.where(certain > 0, np.left_shift(1, certain.astype(np.uint32)), full).astype(np.uint32)
+    nothing, none = np.zeros(shape, np.uint8), np.zeros(shape, bool)
+    known = Knowledge(allowed, certain > 0, np.zeros(shape, np.int32), np.zeros(1, np.uint8), none, (), full)
+    place = Place("a", (), tuple(slice(0, n) for n in shape), marked=True)
+    pixels = np.zeros((1, *shape), np.float32)
+    made = Block(place, pixels, known, nothing, held_out, nothing.copy(), nothing.copy(), nothing.copy(), 0)
+    made.refresh()
+    return made
 
 
 def sure_of(labels: np.ndarray, probability: float) -> np.ndarray:
@@ -55,24 +69,30 @@ def test_nothing_speaks_against_one_that_was_asked_about_one_class_only() -> Non
 
 
 def test_only_held_out_certain_pixels_are_compared() -> None:
-    held_out, certain = np.zeros((50, 100), bool), np.zeros((50, 100), np.uint8)
+    certain, held_out = np.zeros((50, 100), np.uint8), np.zeros((50, 100), bool)
     held_out[:40], certain[10:] = True, 2
-    at = held_out_pixels(held_out, certain, np.random.default_rng(0))
+    made = block(certain, held_out)
+    ((found, window, at),) = judging_windows([made], np.random.default_rng(0), most=1, side=100)
+    assert found is made
     assert len(at) == len(set(at)) == 1000
-    rows = at // 100
+    rows = at // 100 + window[0].start
     assert rows.min() >= 10
     assert rows.max() < 40
 
 
-def test_rare_classes_are_drawn_as_often_as_others() -> None:
-    certain = np.ones((40, 40), np.uint8)
-    certain[3, 4], certain[0] = 2, 0
-    held_out = np.ones((40, 40), bool)
-    held_out[1] = False
-    rng = np.random.default_rng(0)
-    drawn = [held_out_pixel(held_out, certain, rng) for _ in range(100)]
-    found = [int(certain[tuple(at)]) for at in drawn if at is not None]
-    assert 30 < found.count(2) < 70
-    assert found.count(1) == 100 - found.count(2)
-    assert all(at is not None and at[0] > 1 for at in drawn)
-    assert held_out_pixel(held_out, np.zeros((40, 40), np.uint8), rng) is None
+def test_classes_and_blocks_take_turns() -> None:
+    """A class held out in a few pixels of a few blocks is looked at as often, and in as many of them, as any other."""
+    common, rare = np.full((40, 40), 2, np.uint8), np.full((40, 40), 2, np.uint8)
+    rare[3, 4] = 1
+    everything = np.ones((40, 40), bool)
+    blocks = [block(rare if i >= 16 else common, everything) for i in range(20)]
+    looks = list(judging_windows(blocks, np.random.default_rng(0), most=8, side=5))
+    with_rare = [made for made, window, _ in looks if (made.knowledge.certain[window] == 1).any()]
+    assert len({id(made) for made in with_rare}) == 4
+    assert len({id(made) for made, *_ in looks}) >= 7
+    assert len(looks) == 8
+
+
+def test_nothing_is_compared_where_nothing_is_held_out() -> None:
+    nothing = block(np.ones((40, 40), np.uint8), np.zeros((40, 40), bool))
+    assert not list(judging_windows([nothing], np.random.default_rng(0), most=8, side=5))

@@ -1,9 +1,15 @@
 """How much the early forest is to say beside the network, judged on marks that neither has learned from."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["best_share", "held_out_pixel", "held_out_pixels", "tells_classes"]
+from napari_weakseg.core.regions import Region
+from napari_weakseg.engine.blocks import Block
+from napari_weakseg.engine.evaluate import window_around
+
+__all__ = ["best_share", "judging_windows", "tells_classes"]
 
 _SHARES = np.linspace(0, 1, 11)
 _GAIN = 0.05  # relative fall of the loss for which the forest is kept
@@ -12,24 +18,40 @@ _LEAST = 1e-4
 _BEYOND_CHANCE = 0.1  # of the way from guessing to being always right
 
 
-def held_out_pixels(
-    held_out: NDArray[np.bool_], certain: NDArray[np.uint8], rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Draw flat indices of held-out pixels whose class is certain."""
-    at = np.flatnonzero(held_out & (certain > 0))
-    return rng.choice(at, min(len(at), _PIXELS), replace=False) if len(at) else at
+def judging_windows(
+    blocks: Sequence[Block], rng: np.random.Generator, *, most: int, side: int
+) -> Iterator[tuple[Block, Region, NDArray[np.int64]]]:
+    """Windows to compare two predictors in: the classes take turns, and so do the blocks where one is held out.
 
+    Parameters
+    ----------
+    blocks : sequence of Block
+    rng : numpy Generator
+    most : int
+        Windows.
+    side : int
+        Of the windows, in pixels.
 
-def held_out_pixel(
-    held_out: NDArray[np.bool_], certain: NDArray[np.uint8], rng: np.random.Generator
-) -> NDArray[np.int64] | None:
-    """Draw the place of a held-out pixel of a class that is drawn first, so that rare ones come up as often as others.
-
-    None where the class of no held-out pixel is certain.
+    Yields
+    ------
+    block : Block
+    window : tuple of slice
+        Of the block, around a held-out pixel.
+    at : int64 array
+        Flat indices of held-out pixels in the window.
     """
-    classes = np.where(held_out, certain, 0)
-    found = np.unique(classes[classes > 0])
-    return rng.choice(np.argwhere(classes == rng.choice(found))) if len(found) else None
+    holding: dict[int, list[Block]] = {}
+    for i in rng.permutation(len(blocks)):
+        for class_id in blocks[i].held_at:
+            holding.setdefault(class_id, []).append(blocks[i])
+    classes = rng.permutation(sorted(holding))
+    for i in range(most if holding else 0):
+        class_id, turn = classes[i % len(classes)], i // len(classes)
+        block = holding[class_id][turn % len(holding[class_id])]
+        drawn = np.unravel_index(rng.choice(block.held_at[class_id]), block.shape)
+        window = window_around(drawn, block.shape, side)
+        at = np.flatnonzero(block.held_out[window] & (block.knowledge.certain[window] > 0))
+        yield block, window, rng.choice(at, min(len(at), _PIXELS), replace=False)
 
 
 def best_share(forest: NDArray[np.float32], network: NDArray[np.float32], labels: NDArray[np.uint8]) -> float | None:

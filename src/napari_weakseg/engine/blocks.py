@@ -106,6 +106,8 @@ class Block:
         follows from the coverage is left out (it is learned from all the same): there is so much background among it
         that objects would be drawn too seldom. Only where nothing was shown it counts, and so does what boxes claim;
         of classes that are not painted in the block the latter always does.
+    held_at : mapping of int to int64 array
+        Flat indices of the held-out pixels that are certainly of a class.
     """
 
     place: Place
@@ -132,6 +134,7 @@ class Block:
     narrowed: bool = False
     allowed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     marked_at: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    held_at: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     _outlined: tuple[Knowledge, Outline | None] | None = None
     _measured: tuple[Knowledge, dict[int, list[tuple[float, float]]]] | None = None
 
@@ -195,6 +198,7 @@ class Block:
                 claimed = np.where(np.isin(claimed, list(unpainted)), claimed, np.uint8(0))
             certain = np.where(certain == 0, claimed, certain)
         self.marked_at = by_class(certain)
+        self.held_at = by_class(np.where(self.held_out, self.knowledge.certain, 0))
 
 
 def by_class(labels: NDArray[np.integer]) -> dict[int, NDArray[np.int64]]:

@@ -11,8 +11,7 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
-from napari_weakseg.engine.blending import best_share, held_out_pixel, held_out_pixels, tells_classes
-from napari_weakseg.engine.evaluate import window_around
+from napari_weakseg.engine.blending import best_share, judging_windows, tells_classes
 from napari_weakseg.engine.forest import PixelForest
 from napari_weakseg.engine.growth_step import Floats
 from napari_weakseg.engine.store import BlockStore
@@ -44,7 +43,7 @@ class EarlyForest:
     def __init__(self, store: BlockStore, rng: np.random.Generator, *, seed: int, wanted: bool) -> None:
         self._store, self._rng, self._seed, self._wanted = store, rng, seed, wanted
         self._forest: PixelForest | None = None
-        self._classes = 2
+        self._classes, self._side = 2, _WINDOW_PX[2]
         self._blocks = 0  # that it has learned from
         if wanted:  # it takes seconds, which the images are read in
             threading.Thread(target=importlib.import_module, args=("sklearn.ensemble",), daemon=True).start()
@@ -54,7 +53,7 @@ class EarlyForest:
 
     def begin(self, ndim: int, channels: int, classes: int) -> None:
         """Begin anew, for so many classes."""
-        self._classes = classes
+        self._classes, self._side = classes, _WINDOW_PX[ndim]
         jobs = torch.get_num_threads()
         self._make = functools.partial(PixelForest, ndim, channels, classes, seed=self._seed, jobs=jobs)
         self._forest, self._unseen = self._make(), UnseenImages(seed=self._seed)
@@ -114,22 +113,15 @@ class EarlyForest:
         forest = self.ready
         if step % _JUDGED_EVERY or not self.counts(step) or forest is None:
             return
-        judges = [block for block in self._store.blocks if block.held_out.any()]
-        against = any(block.exact for block in judges) and any(block.areas_told for block in self._store.blocks)
+        blocks = self._store.blocks
+        against = any(b.exact and b.held_at for b in blocks) and any(b.areas_told for b in blocks)
         places, of_network, labels = [], [], []
-        for i in range(_JUDGES if judges else 0):
-            block = judges[i % len(judges)]
-            certain = block.knowledge.certain
-            drawn = held_out_pixel(block.held_out, certain, self._rng)
-            if drawn is None:
-                continue
-            window = window_around(drawn, block.shape, _WINDOW_PX[len(block.shape)])
+        for block, window, at in judging_windows(blocks, self._rng, most=_JUDGES, side=self._side):
             pixels = block.pixels[(slice(None), *window)]
-            at = held_out_pixels(block.held_out[window], certain[window], self._rng)
             said = says(pixels)
             places.append((pixels, at))
             of_network.append(said.reshape(len(said), -1)[:, at])
-            labels.append(certain[window].ravel()[at])
+            labels.append(block.knowledge.certain[window].ravel()[at])
         if places:
             of_forest = forest.predict_places(places)
             told = np.concatenate(labels)

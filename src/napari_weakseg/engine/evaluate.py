@@ -155,15 +155,13 @@ def quality(
 
 def _looks(blocks: Sequence[Block], window_px: int) -> list[tuple[Block, Region]]:
     """Windows to judge in, one in each block or one for each class in a single block: the classes take turns."""
-    judges = [block for block in blocks if block.held_out.any()]
+    judges = [block for block in blocks if block.held_at]
     looks: dict[tuple[int, ...], tuple[Block, Region]] = {}
     for i in range(max(len(judges), 2) if judges else 0):
         block = judges[i % len(judges)]
-        held = np.where(block.held_out, block.knowledge.certain, 0)
-        if len(classes := np.unique(held[held > 0])):
-            where = np.argwhere(held == classes[i % len(classes)])
-            at = window_around(where[len(where) // 2], block.shape, window_px)
-            looks[i % len(judges), *(s.start for s in at)] = block, at
+        held = list(block.held_at.values())[i % len(block.held_at)]
+        at = window_around(np.unravel_index(held[len(held) // 2], block.shape), block.shape, window_px)
+        looks[i % len(judges), *(s.start for s in at)] = block, at
     return list(looks.values())
 
 

@@ -356,11 +356,10 @@ class Trainer:
         """Tell how training stands; waits for the device."""
         if self.steps - self._judged >= _QUALITY_EVERY:
             self._judged = self.steps
-            judges = [block for block in self._store.blocks if block.held_out.any()]
-            judges = sorted(judges, key=lambda block: -len(block.marked_at))[:_JUDGES]  # those of most classes
+            of_most_classes = sorted(self._store.blocks, key=lambda block: -len(block.held_at))[:_JUDGES]
             side = 256 if self._project.ndim == 2 else 48
             glance = functools.partial(self.probabilities, live=True)
-            self._quality = quality(judges, glance, len(self._classes), window_px=side)
+            self._quality = quality(of_most_classes, glance, len(self._classes), window_px=side)
         learned = {} if self._learner is None else self._learner.terms
         terms = {name: float(value) for name, value in learned.items()}
         return Report(
