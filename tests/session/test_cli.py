@@ -351,6 +351,24 @@ def test_object_numbers_are_kept(run, project, tmp_path):
     run("annotate", "p.weakseg", "a", "o.tif", "--objects", code=2)
 
 
+def test_a_second_mask_of_objects_leaves_those_of_the_first(run, project, tmp_path):
+    first, second = np.zeros(SHAPE, np.uint16), np.zeros(SHAPE, np.uint64)
+    first[0, 0], first[2, 2], second[2, 2], second[4, 4] = 1, 2, 1, 2
+    ask = ("annotate", "p.weakseg", "a", "o.tif", "--as-class", "cell", "--objects")
+    for mask in (first, second):
+        tifffile.imwrite("o.tif", mask)
+        run(*ask)
+    for _ in range(2):  # the same again changes nothing
+        labels, objects, _kinds = _annotated(project)
+        assert {int(objects[place]) for place in ((0, 0), (2, 2), (4, 4))} == {1, 2, 3}
+        assert (objects > 0).sum() == (labels == 2).sum() == 3
+        tifffile.imwrite("o.tif", objects)
+        run(*ask)
+    tifffile.imwrite("o.tif", second)
+    run(*ask, "--coverage", "exact")
+    np.testing.assert_array_equal(_annotated(project)[1], second)
+
+
 def test_export_writes_what_was_asked_for(run, project, tmp_path):
     run("annotate", "p.weakseg", "a", _labels(tmp_path / "l.tif"))
     run("export", "p.weakseg", "--out", "said")

@@ -156,6 +156,26 @@ def beside(before: Labels, said: Labels, classes: ClassTable, *, only: int | Non
     return np.where(said > 0, said, np.where(before == only, 0, before) if only is not None else before)
 
 
+def numbered_beside(before: Labels, new: Labels, stays: NDArray[np.bool_]) -> Labels:
+    """Put the objects of a mask beside earlier ones, with higher numbers where theirs are taken.
+
+    Parameters
+    ----------
+    before, new : int (*S)
+        Object ids, 0 = none.
+    stays : bool (*S)
+        Where earlier objects stay that the mask does not cover.
+
+    Examples
+    --------
+    >>> numbered_beside(np.array([1, 2, 0, 0]), np.array([0, 1, 2, 0]), np.array([True, True, True, True])).tolist()
+    [1, 3, 4, 0]
+    """
+    kept = np.where(stays & (new == 0), before, 0).astype(np.int64)
+    taken = np.isin(new, kept[kept > 0]).any()
+    return np.where(new > 0, new.astype(np.int64) + (kept.max() if taken else 0), kept)
+
+
 def pixels_of(ids: Labels, classes: ClassTable) -> str:
     """Say how many pixels each class has: “background 40, cell 8”."""
     counts = np.bincount(ids.ravel(), minlength=len(classes) + 1)[1:]

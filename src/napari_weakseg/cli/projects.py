@@ -10,7 +10,7 @@ import typer
 
 from napari_weakseg.cli.files import image_files
 from napari_weakseg.cli.info import as_text, describe
-from napari_weakseg.cli.masks import Labels, as_classes, beside, check_named, pixels_of, read_labels
+from napari_weakseg.cli.masks import Labels, as_classes, beside, check_named, numbered_beside, pixels_of, read_labels
 from napari_weakseg.cli.shell import AsClass, Folder, Json, Zero, app, guarded, named, opened_project, tell, warn
 from napari_weakseg.core.annotations import Coverage, Trust
 from napari_weakseg.core.checks import check_object_ids
@@ -113,6 +113,8 @@ def annotate(
     With --as-class, only that class changes, also its coverage alone, and what is 0 stays as it is. So masks of one
     class each can be given one after another. Where the coverage is exact, or with --trust, earlier paint of that class
     goes. Pixels that are painted as another class are refused unless --replace is given.
+
+    With --objects, the objects get higher numbers where an earlier one that stays has one of theirs.
     """
     with opened_project(project) as opened:
         target = named(opened, image)
@@ -134,6 +136,8 @@ def annotate(
             only = class_id if exact or trust is not TrustChoice.SURE else None
             new = beside(_painted(target, trust.value), said, table, only=only, replace=replace, name=labels.name)
         if objects:
+            check_object_ids(values, whole(values.shape), name=image)
+            values = numbered_beside(np.asarray(target.annotations.objects[...]), values, new == class_id)
             check_object_ids(values, whole(values.shape), name=image)
         target.paint(new, trust=trust.value)
         told = f"{int((said > 0).sum())} pixels", f"({pixels_of(said, table)})"
