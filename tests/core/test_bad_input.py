@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from zarr.storage import _local as storage_of_zarr
 
 from napari_weakseg import Project
 from napari_weakseg.core.config import TrainConfig
@@ -278,6 +279,35 @@ def test_closing_gives_the_folder_free_even_if_the_disk_refuses(
         with pytest.raises(StorageError):
             project.close()
     Project.open(project.path).close()
+
+
+@pytest.mark.parametrize("way", ["flush", "close"])
+def test_one_image_that_the_disk_refuses_does_not_keep_the_others_unsaved(
+    project: Project, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    image = project.images["field"]
+    last = project.add_image(np.zeros((40, 50)), name="last")
+    image.paint(STROKE, start=(20, 20), trust="rough")
+
+    def put(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if any(f"annotations/{name}/" in path.as_posix() for name in refused):
+            raise OSError(errno.ENOSPC, "full")
+        return written(path, *args, **kwargs)
+
+    written = storage_of_zarr._put
+    with monkeypatch.context() as patch:
+        patch.setattr(storage_of_zarr, "_put", put)
+        refused: tuple[str, ...] = ("field", "last")
+        for each, trust in ((image, "sure"), (image, "rough"), (last, "sure")):
+            with pytest.raises(StorageError):
+                each.paint(STROKE, start=(0, 0), trust=trust)
+        refused = ("field/labels.zarr",)
+        with pytest.raises(StorageError, match="field"):
+            getattr(project, way)()
+    with project if way == "flush" else Project.open(project.path) as opened:
+        assert way == "close" or (opened.unsaved and not last.unsaved)
+        assert opened.images["last"].annotations.painted_counts() == {2: 9}
+        assert (np.asarray(opened.images["field"].annotations.claims["rough"][...]) == 2).sum() == 18
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from threading import RLock
 from types import MappingProxyType, TracebackType
@@ -368,10 +369,10 @@ class Project:
         StorageError
             If the disk still refuses.
         """
-        with self._lock:
+        with self._lock, ExitStack() as stack:  # one that is refused does not keep the others from the disk
+            stack.callback(self._save)
             for image in self._images.values():
-                image.flush()
-            self._save()
+                stack.callback(image.flush)
 
     @property
     def unsaved(self) -> bool:
@@ -382,14 +383,13 @@ class Project:
         """Write what is left and give the folder free."""
         if self._folder.closed:
             return
-        try:
-            for image in self._images.values():
-                image.flush()
-                image._linked.close()
+        with ExitStack() as stack:  # one that is refused does not keep the others from the disk
+            stack.callback(self._folder.close)
             if self._findings_unsaved:
-                self._save_quietly()
-        finally:
-            self._folder.close()
+                stack.callback(self._save_quietly)
+            for image in self._images.values():
+                stack.callback(image._linked.close)
+                stack.callback(image.flush)
 
     def __enter__(self) -> Self:
         return self

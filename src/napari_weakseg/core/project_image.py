@@ -1,7 +1,7 @@
 """One image of a project and what was said about it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -321,11 +321,11 @@ class ProjectImage:
         StorageError
             If the disk still refuses.
         """
-        with self._lock:
-            for paint in self._used_paint():
-                paint.flush()
+        with self._lock, ExitStack() as stack:  # one that is refused does not keep the others from the disk
             if self._marks.unsaved:
-                self._marks.write()
+                stack.callback(self._marks.write)
+            for paint in self._used_paint():
+                stack.callback(paint.flush)
 
     @property
     def unsaved(self) -> bool:
