@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from napari_weakseg import session as session_module
 from napari_weakseg.cli import app
 from napari_weakseg.cli.training import PresetChoice
+from napari_weakseg.core.errors import ImageError
 from napari_weakseg.core.presets import PRESETS
 from napari_weakseg.core.project import Project
 
@@ -202,6 +203,29 @@ def test_images_that_are_gone_are_told_and_the_others_predicted(run, project, tm
     done = run("predict", "p.weakseg", "--out", "out", "--json", code=1)
     assert list(json.loads(done.stdout)) == ["b"]
     assert "1 of 2 images are not predicted: a." in done.stderr
+
+
+def test_an_image_with_damaged_pixels_is_told_and_the_others_predicted(run, project, fake_trainer, monkeypatch):
+    predict = fake_trainer.predict
+
+    def damaged(self, image, *args, **kwargs):
+        if image == "a":
+            raise ImageError("The pixels of “a” are damaged.", "Copy it again.")
+        return predict(self, image, *args, **kwargs)
+
+    run("train", "p.weakseg", "--steps", "1")
+    monkeypatch.setattr(fake_trainer, "predict", damaged)
+    for extra in ((), ("--zarr",), ("--probabilities",)):
+        done = run("predict", "p.weakseg", "--out", "out", "--json", *extra, code=1)
+        assert list(json.loads(done.stdout)) == ["b"]
+        assert done.stderr.count("The pixels of “a” are damaged. Copy it again.") == 1
+        assert "1 of 2 images are not predicted: a." in done.stderr
+
+
+def test_what_is_wrong_with_all_images_is_told_once(run, project):
+    told = run("predict", "p.weakseg", code=1).stderr.replace("\n", " ")
+    assert told.count("Nothing has been learned yet") == 1
+    assert "2 of 2 images are not predicted: a, b." in told
 
 
 def test_a_folder_is_added_once(run, project, tmp_path):

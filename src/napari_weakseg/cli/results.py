@@ -30,7 +30,7 @@ from napari_weakseg.cli.shell import (
     tell,
     warn,
 )
-from napari_weakseg.core.errors import ImageError
+from napari_weakseg.core.errors import ImageError, WeaksegError
 from napari_weakseg.core.label_files import check_replaceable, without_background, write_image
 from napari_weakseg.core.names import result_name
 from napari_weakseg.session import Session
@@ -96,7 +96,8 @@ def predict(
     With --scheduler the workers of a dask cluster predict, one network each. They need the folder of the project and
     the images under the same paths.
 
-    An image that is gone or cannot be read is named on stderr and the exit code is 1; the others are predicted.
+    An image that is gone, damaged or cannot be predicted for another reason is named on stderr and the exit code is 1;
+    the others are predicted.
     """
     if zarr and probabilities:
         raise typer.BadParameter("--zarr writes how sure the classes are, not all probabilities; leave one out.")
@@ -105,7 +106,7 @@ def predict(
     if scheduler is not None and not zarr:
         raise typer.BadParameter("--scheduler writes OME-Zarr only; give --zarr too.")
     written: dict[str, list[str]] = {}
-    failed: list[str] = []
+    failed: dict[str, str] = {}
     wanted: dict[str, Any] = {"objects": objects, "split": split, "min_px": min_px}
     with (
         opened_project(project) as opened,
@@ -131,17 +132,19 @@ def predict(
         for name, file in jobs.items():
             try:
                 with member(opened, name, file):
-                    _ = opened.images[name].source  # one that cannot be read does not keep the others waiting
+                    _ = opened.images[name].source  # one that is gone is told at once
                     written[name] = [str(made) for made in predicted(name)]
-            except ImageError as error:
-                warn(error.problem)
-                failed.append(name)
+            except WeaksegError as error:
+                if str(error) not in failed.values():
+                    warn(str(error))
+                failed[name] = str(error)
             bar.advance(task)
-    tell(written, as_json, "\n".join(file for files in written.values() for file in files))
+    if written or as_json:
+        tell(written, as_json, "\n".join(file for files in written.values() for file in files))
     if failed:
         raise ImageError(
             f"{len(failed)} of {len(jobs)} images are not predicted: {', '.join(failed)}.",
-            "What is wrong with each is told above; the others are done.",
+            f"What is wrong is told above{'; the others are done' if written else ''}.",
         )
 
 
