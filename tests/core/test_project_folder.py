@@ -14,6 +14,7 @@ import zarr
 
 from napari_weakseg import Project
 from napari_weakseg.core.errors import ImageError, ProjectError, StorageError
+from napari_weakseg.core.regions import whole
 
 STROKE = np.full((3, 3), 2)
 
@@ -203,3 +204,31 @@ def test_what_a_full_disk_refused_can_be_done_again(tmp_path: Path, monkeypatch:
         project.remove_image("first")
         assert {file.name for file in (path / "images").iterdir()} == {"field.zarr"}
         assert [image["name"] for image in json.loads((path / "project.json").read_text())["images"]] == ["field"]
+
+
+def test_an_image_stays_as_it_was_when_the_disk_refuses_its_new_place_or_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise OSError(errno.ENOSPC, "full")
+
+    old, new = tmp_path / "old.npy", tmp_path / "new.npy"
+    np.save(old, np.zeros((20, 20), np.uint8))
+    np.save(new, np.ones((20, 20), np.uint8))
+    with Project.create(tmp_path / "p", ["background", "nucleus"]) as project:
+        image = project.add_image(old, name="field")
+        before = image._record.model_copy()
+        with monkeypatch.context() as patch:
+            patch.setattr("napari_weakseg.core.storage.write_atomically", refuse)
+            for change in (
+                lambda: project.relink("field", new),
+                lambda: project.set_pixel_size("field", {"X": (0.5, "µm"), "Y": (0.5, "µm")}),
+            ):
+                with pytest.raises(StorageError, match="disk is full"):
+                    change()
+        assert image._record == before
+        assert image.path.resolve() == old.resolve()
+        assert image.source.pixel_size is None
+        assert not image.source.read(whole((20, 20))).any()
+        project.relink("field", new)
+        assert image.source.read(whole((20, 20))).all()

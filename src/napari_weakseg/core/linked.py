@@ -1,6 +1,7 @@
 """The pixels of a project's image: a file that may have moved, changed or gone since it was added."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
@@ -115,6 +116,22 @@ class LinkedImage:
             self._record.pixel_size = dict(sizes)
             if self._source is not None:
                 self._source.pixel_size = dict(sizes)
+
+    @contextmanager
+    def taken_back(self) -> Iterator[None]:
+        """Take back what the block changes, if it fails, as when the disk refuses to save it."""
+        before, source = dict(self._record), self._source
+        size = source.pixel_size if source is not None else None
+        try:
+            yield
+        except BaseException:
+            with self._lock:
+                for key, value in before.items():
+                    setattr(self._record, key, value)
+                self._source = source
+                if source is not None:
+                    source.pixel_size = size
+            raise
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""

@@ -334,8 +334,9 @@ class Project:
         with self._lock:
             image = self.image(name)
             self._folder.check_there()
-            image._linked.relink(Path(path).expanduser())
-            self._save()
+            with image._linked.taken_back():
+                image._linked.relink(Path(path).expanduser())
+                self._save()
 
     def set_pixel_size(self, name: str, sizes: Mapping[str, tuple[float, str]]) -> None:
         """Tell how large the pixels of an image are: axis letter → (size, unit), instead of what its file tells.
@@ -348,8 +349,9 @@ class Project:
         with self._lock:
             image = self.image(name)
             self._folder.check_there()
-            image._linked.set_pixel_size(checked_pixel_size(sizes, name))
-            self._save()
+            with image._linked.taken_back():
+                image._linked.set_pixel_size(checked_pixel_size(sizes, name))
+                self._save()
 
     def append_history(self, entry: Mapping[str, Any]) -> None:
         """Add one line to ``history.jsonl``, with the time."""
