@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from zarr.storage import _local as storage_of_zarr
 
 from napari_weakseg import Project
 from napari_weakseg.core.errors import ImageError, ProjectError, StorageError
@@ -232,3 +233,24 @@ def test_an_image_stays_as_it_was_when_the_disk_refuses_its_new_place_or_size(
         assert not image.source.read(whole((20, 20))).any()
         project.relink("field", new)
         assert image.source.read(whole((20, 20))).all()
+
+
+def test_nothing_stays_of_an_image_for_whose_annotation_there_is_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if refused in path.as_posix():
+            raise OSError(errno.ENOSPC, "full")
+        return written(path, *args, **kwargs)
+
+    written = storage_of_zarr._put
+    with Project.create(tmp_path / "p", ["background", "nucleus"]) as project:
+        with monkeypatch.context() as patch:
+            patch.setattr(storage_of_zarr, "_put", put)
+            for place in ("/annotations/", "/images/"):
+                refused = place
+                with pytest.raises(StorageError, match="disk is full"):
+                    project.add_image(np.zeros((20, 20), np.uint8), name="field")
+                assert not list((tmp_path / "p" / "images").iterdir())
+        project.add_image(np.zeros((20, 20), np.uint8), name="field")
+        assert {file.name for file in (tmp_path / "p" / "images").iterdir()} == {"field.zarr"}

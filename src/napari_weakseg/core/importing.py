@@ -90,11 +90,15 @@ def store_array(source: ImageSource, path: Path) -> ImageSource:
     with storage_errors(path):
         shutil.rmtree(part, ignore_errors=True)
         part.parent.mkdir(parents=True, exist_ok=True)
-        target = zarr.create_array(part, shape=shape, chunks=chunks, dtype=dtype, fill_value=0)
-        for key in grid_keys(whole(shape), chunks):
-            region = chunk_region(key, chunks, shape)
-            target[region] = np.asarray(pixels[region]).astype(dtype, copy=False)
-        part.replace(path)
+        try:
+            target = zarr.create_array(part, shape=shape, chunks=chunks, dtype=dtype, fill_value=0)
+            for key in grid_keys(whole(shape), chunks):
+                region = chunk_region(key, chunks, shape)
+                target[region] = np.asarray(pixels[region]).astype(dtype, copy=False)
+            part.replace(path)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
     axes = source.axes.replace("C", "S") if source.is_rgb else source.axes
     stored = ImageSource(Opened(zarr.open_array(path, mode="r")), axes, name=source.name, path=path)
     stored.pixel_size = source.pixel_size

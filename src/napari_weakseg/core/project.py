@@ -297,16 +297,17 @@ class Project:
             taken = {file.stem.lower() for file in (self.path / "images").glob("*.zarr")}
             folder = folder_name(source.name, taken | {item.folder for item in self._record.images})
             owned = copy or source.path is None
-            if owned:
-                source = store_array(source, self.path / "images" / f"{folder}.zarr")
-            self._folder.discard(self.path / "annotations" / folder)
-            record = image_record(source, folder, self.path, owned=owned)
-            image = ProjectImage(self, record, source)
+            copied = self.path / "images" / f"{folder}.zarr"
             try:
+                if owned:
+                    source = store_array(source, copied)
+                self._folder.discard(self.path / "annotations" / folder)
+                record = image_record(source, folder, self.path, owned=owned)
+                image = ProjectImage(self, record, source)
                 self._save(images=[*self._record.images, record])
             except BaseException:
                 if owned:
-                    shutil.rmtree(image.path, ignore_errors=True)
+                    shutil.rmtree(copied, ignore_errors=True)
                 raise
             self._images = {**self._images, source.name: image}
             for note in file_notes:
