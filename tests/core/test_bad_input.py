@@ -108,6 +108,13 @@ def test_images_that_do_not_fit_the_project(project: Project, tmp_path: Path) ->
     for size in ({"X": 0.1, "Y": 0.1}, {"X": ("µm", 0.1)}, {"pixel": (0.1, "µm")}, {"X": "0.1"}):
         with pytest.raises(ImageError, match=r"pixel size .* of “field-2” is not understood.*\(0\.1, \"µm\"\)"):
             project.add_image(np.zeros((30, 30)), name="field-2", pixel_size=size)
+    for number in (0.0, -0.5, float("nan"), float("inf")):
+        for call in (
+            lambda sizes: project.add_image(np.zeros((30, 30)), name="field-2", pixel_size=sizes),
+            lambda sizes: project.set_pixel_size("field", sizes),
+        ):
+            with pytest.raises(ImageError, match=r"cannot be .* µm large along X\. Give a size above 0"):
+                call({"Y": (0.5, "µm"), "X": (number, "µm")})
     with pytest.raises(ImageError, match="is empty"):
         project.add_image(np.zeros((0, 30)), name="nothing")
     with pytest.raises(ImageError, match="complex128"):

@@ -105,6 +105,8 @@ def test_tiff_kinds_tell_axes_and_pixel_size(tmp_path: Path) -> None:
     assert imagej.pixel_size == {"Z": (2.0, "µm"), "Y": (0.25, "µm"), "X": (0.25, "µm")}
     for source in (ome, imagej):
         assert np.array_equal(source.read(whole(source.label_shape)), volume.swapaxes(0, 1))
+    unknown = _tiff(tmp_path / "u.ome.tif", volume[0, 0], metadata={"axes": "YX", "PhysicalSizeX": 0.0})
+    assert unknown.pixel_size is None
     tiled = _tiff(tmp_path / "c.tif", volume[0, 0], tile=(16, 16), compression="zlib")
     assert np.array_equal(tiled.read((slice(3, 20), slice(5, 40)))[0], volume[0, 0, 3:20, 5:40])
     stack = _tiff(tmp_path / "d.tif", volume[:, 0], photometric="minisblack")

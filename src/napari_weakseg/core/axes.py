@@ -1,6 +1,7 @@
 """Axis letters: what they mean, how they are guessed, and which order arrays have."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 
 from napari_weakseg.core.errors import ImageError
 
@@ -97,7 +98,7 @@ def checked_pixel_size(sizes: Mapping[str, tuple[float, str]], name: str) -> dic
     Raises
     ------
     ImageError
-        If a letter is no axis, or if there are not a number and a unit to each.
+        If a letter is no axis, if there are not a number and a unit to each, or if a number is no length.
 
     Examples
     --------
@@ -113,7 +114,23 @@ def checked_pixel_size(sizes: Mapping[str, tuple[float, str]], name: str) -> dic
             f"The pixel size {sizes} of “{name}” is not understood.",
             'Give size and unit of each axis, for example {"Y": (0.1, "µm"), "X": (0.1, "µm")}.',
         )
+    for axis, (size, unit) in found.items():
+        if not is_length(size):
+            raise ImageError(
+                f"The pixels of “{name}” cannot be {size:g} {unit} large along {axis}.", "Give a size above 0."
+            )
     return found
+
+
+def is_length(size: float) -> bool:
+    """Whether a number can be how large a pixel is: above 0, and not endless.
+
+    Examples
+    --------
+    >>> is_length(0.5), is_length(0.0), is_length(float("inf"))
+    (True, False, False)
+    """
+    return isfinite(size) and size > 0
 
 
 def label_axes_of(axes: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_weakseg.core.axes import CHANNEL, LABEL_AXES, guessed_axes, label_axes_of, normalised_axes
+from napari_weakseg.core.axes import CHANNEL, LABEL_AXES, guessed_axes, is_length, label_axes_of, normalised_axes
 from napari_weakseg.core.errors import ImageError
 from napari_weakseg.core.names import stem_of
 from napari_weakseg.core.readers import Opened, PixelSize, open_file, unreadable
@@ -76,7 +76,7 @@ class ImageSource:
         # the fourth channel of a colour picture is opacity and shows nothing of the sample; those have 8 bits
         self.is_rgb = "S" in axes.upper() and (channels == 3 or (channels == 4 and self.dtype == np.uint8))
         self.n_channels = 3 if self.is_rgb else channels
-        self.pixel_size: PixelSize | None = opened.pixel_size
+        self.pixel_size: PixelSize | None = _known(opened.pixel_size)
         self.file_notes = opened.notes
 
     @classmethod
@@ -118,7 +118,7 @@ class ImageSource:
             opened = Opened(path_or_array if hasattr(path_or_array, "dtype") else np.asarray(path_or_array))
         axes = axes or opened.axes or guessed_axes(opened.pixels.shape, name, spatial_ndim=spatial_ndim)
         source = cls(opened, axes, name=name, path=path)
-        source.pixel_size = dict(pixel_size) if pixel_size else source.pixel_size
+        source.pixel_size = _known(pixel_size) or source.pixel_size
         return source
 
     def read(self, region: Region) -> NDArray[np.float32]:
@@ -275,3 +275,8 @@ def _spread(values: NDArray[np.float32]) -> tuple[float, float]:
             if b > a:
                 break
     return a, b
+
+
+def _known(sizes: PixelSize | None) -> PixelSize | None:
+    """Pixel sizes that can be: some programs write 0 where they know none."""
+    return {axis: (size, unit) for axis, (size, unit) in (sizes or {}).items() if is_length(size)} or None
