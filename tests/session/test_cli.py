@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from skimage.io import imsave
 from typer.testing import CliRunner
 
 from napari_weakseg import session as session_module
 from napari_weakseg.cli import app
 from napari_weakseg.cli.training import PresetChoice
 from napari_weakseg.core.errors import ImageError
+from napari_weakseg.core.names import PICTURES
 from napari_weakseg.core.presets import PRESETS
 from napari_weakseg.core.project import Project
 
@@ -237,6 +239,16 @@ def test_a_folder_is_added_once(run, project, tmp_path):
     assert "a.tif” is in the project already, as “a”" in done.stderr.replace("\n", " ")
     with Project.open(project) as opened:
         assert list(opened.images) == ["a", "b", "c"]
+
+
+def test_a_folder_of_pictures_of_any_kind_is_added(run, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for i, suffix in enumerate(sorted(PICTURES)):
+        imsave(pictures / f"p{i}{suffix.upper()}", np.zeros((16, 16, 3), np.uint8), check_contrast=False)
+    run("new", "q.weakseg", "--classes", "background,cell")
+    run("add", "q.weakseg", "pictures")
+    assert list(json.loads(run("info", "q.weakseg", "--json").stdout)["images"]) == [f"p{i}" for i in range(6)]
 
 
 def test_exported_annotation_serves_as_masks(run, project, tmp_path):

@@ -9,12 +9,11 @@ from napari_weakseg.cli.shell import warn
 from napari_weakseg.core.errors import ImageError, ProjectError
 from napari_weakseg.core.guests import add_guest, remove_guest
 from napari_weakseg.core.label_files import check_replaceable, is_result, write_image
-from napari_weakseg.core.names import ENDINGS, distinct, result_name, stem_of
+from napari_weakseg.core.names import SUFFIXES, distinct, result_name, stem_of
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.exporting import TIFF_PX
 from napari_weakseg.session import Session
 
-_SUFFIXES = frozenset(Path(ending).suffix for ending in ENDINGS)
 _OF_RESULTS = ("_classes", "_objects", "_probabilities", "_annotation", "_grown")  # endings of their names
 
 
@@ -42,14 +41,14 @@ def _listed(paths: Iterable[Path]) -> list[Path]:
             raise ImageError(f"“{path}” does not exist.", "Check the name and the folder.")
         inside = _inside(path) if path.is_dir() and path.suffix.lower() != ".zarr" else [path]
         if not inside:
-            raise ImageError(f"There is no image in “{path}”.", f"Images end in {', '.join(sorted(_SUFFIXES))}.")
+            raise ImageError(f"There is no image in “{path}”.", f"Images end in {', '.join(sorted(SUFFIXES))}.")
         found += inside
     return found
 
 
 def _inside(folder: Path) -> list[Path]:
     """Images in a folder, without the hidden ones that macOS puts beside them."""
-    files = [file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES]
+    files = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES]
     return sorted(file for file in files if not file.name.startswith("."))
 
 

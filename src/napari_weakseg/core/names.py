@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from itertools import chain, count
 from pathlib import Path
 
-ENDINGS = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".zarr", ".npy", ".png", ".jpg", ".jpeg", ".bmp")
 TIFF = frozenset({".tif", ".tiff"})
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
+SUFFIXES = TIFF | PICTURES | {".zarr", ".npy"}  # of all files that can be read
+_ENDINGS = (".ome.tif", ".ome.tiff", ".ome.zarr", *SUFFIXES)  # the long ones first
 _UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f]+')
 
 
@@ -18,7 +20,7 @@ def stem_of(path: Path) -> str:
     >>> stem_of(Path("drug_0.5uM.tif")), stem_of(Path("plate.ome.tif"))
     ('drug_0.5uM', 'plate')
     """
-    ending = next((end for end in ENDINGS if path.name.lower().endswith(end)), "")
+    ending = next((end for end in _ENDINGS if path.name.lower().endswith(end)), "")
     return path.name[: len(path.name) - len(ending)] or path.name
 
 

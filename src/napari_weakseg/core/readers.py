@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_weakseg.core.axes import file_axes
 from napari_weakseg.core.errors import ImageError
+from napari_weakseg.core.names import PICTURES, TIFF
 from napari_weakseg.core.plain import PlainFile
 
 PixelSize = Mapping[str, tuple[float, str]]
@@ -24,7 +25,6 @@ _UNITS = {
     "\\u00b5m": "µm",
     "nanometer": "nm",
 }
-_PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
 _KINDS = "TIFF, OME-TIFF, zarr, OME-Zarr, .npy, PNG or JPEG"
 
 
@@ -69,13 +69,13 @@ def open_file(path: Path, *, name: str, spatial_ndim: int = 2) -> Opened:
             raise ImageError(
                 f"The file “{path}” of the image “{name}” is missing.", "Put it back, or show where it is now."
             )
-        if suffix in {".tif", ".tiff"}:
+        if suffix in TIFF:
             return _open_tiff(path, name, spatial_ndim)
         if path.is_dir():
             return _open_zarr(path, spatial_ndim)
         if suffix == ".npy":
             return _open_npy(path)
-        if suffix in _PICTURES:
+        if suffix in PICTURES:
             return _open_picture(path)
     except ImageError:
         raise
@@ -243,4 +243,6 @@ def _open_picture(path: Path) -> Opened:
     from skimage.io import imread
 
     pixels: NDArray[Any] = np.asarray(imread(path))
-    return Opened(pixels, "YXS" if pixels.ndim == 3 else "YX")
+    if pixels.ndim == 4 and len(pixels) == 1:  # a GIF that does not move
+        pixels = pixels[0]
+    return Opened(pixels, {2: "YX", 3: "YXS"}.get(pixels.ndim, "TYXS"))
