@@ -254,3 +254,15 @@ def test_nothing_stays_of_an_image_for_whose_annotation_there_is_no_room(
                 assert not list((tmp_path / "p" / "images").iterdir())
         project.add_image(np.zeros((20, 20), np.uint8), name="field")
         assert {file.name for file in (tmp_path / "p" / "images").iterdir()} == {"field.zarr"}
+
+
+def test_what_differs_in_capitals_only_is_kept_apart(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many disks see no difference."""
+    monkeypatch.setattr("time.strftime", lambda *args: "now")
+    for name in ("scan.txt", "Scan.txt"):
+        (project.path / name).touch()
+        project._folder.discard(project.path / name)
+    assert {file.name for file in (project.path / "trash").iterdir()} == {"now-scan.txt", "now-Scan.txt-2"}
+    np.save(project.path.parent / "Field.npy", np.zeros((9, 9)))
+    assert project.add_image(project.path.parent / "Field.npy").name == "Field-2"
+    assert project.add_image(np.zeros((9, 9)), name="FIELD").name == "FIELD"  # as somebody wants it

@@ -101,12 +101,11 @@ def prediction_jobs(project: Project, images: list[str] | None) -> dict[str, Pat
             raise ProjectError("There is no image in this project.", "Add some: napari-weakseg add.")
         return dict.fromkeys(project.images)
     names = {image.path.resolve(): name for name, image in project.images.items()}
-    taken = {name.casefold() for name in project.images}
     jobs: dict[str, Path | None] = dict.fromkeys(given for given in images if given in project.images)
     for file in image_files(Path(given) for given in images if given not in project.images):
         path = file.resolve()
         if path not in names:
-            names[path] = name = distinct(stem_of(file), taken)
+            names[path] = name = distinct(stem_of(file), {*project.images, *jobs})
             jobs[name] = file
             if name != stem_of(file):
                 warn(f"The results of “{file}” are called “{name}”: there is another “{stem_of(file)}”.")

@@ -5,8 +5,8 @@ import weakref
 from pathlib import Path
 
 from napari_weakseg.core.errors import ProjectError, StorageError
-from napari_weakseg.core.importing import unused
 from napari_weakseg.core.lock import ProjectLock
+from napari_weakseg.core.names import distinct
 from napari_weakseg.core.storage import storage_errors
 
 
@@ -80,7 +80,7 @@ class ProjectFolder:
         with storage_errors(trash):
             trash.mkdir(exist_ok=True)
             name = f"{time.strftime('%Y%m%d-%H%M%S')}-{path.name}"
-            path.rename(trash / unused(name, {item.name for item in trash.iterdir()}))
+            path.rename(trash / distinct(name, (item.name for item in trash.iterdir())))
 
     def close(self) -> None:
         """Give the folder free."""

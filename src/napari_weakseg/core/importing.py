@@ -3,13 +3,13 @@
 import re
 import shutil
 from collections.abc import Collection
-from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 from napari_weakseg.core.errors import ImageError
 from napari_weakseg.core.images import ImageSource
+from napari_weakseg.core.names import distinct
 from napari_weakseg.core.readers import Opened
 from napari_weakseg.core.record import ImageRecord, ProjectRecord, fingerprint, relative
 from napari_weakseg.core.regions import chunk_region, grid_keys, whole
@@ -53,7 +53,7 @@ def folder_name(name: str, taken: Collection[str]) -> str:
     'feld_1_kern_zelle'
     """
     plain = re.sub(r"[^a-z0-9.-]+", "_", name.lower()).strip("._")[:60]
-    return unused(plain if plain and plain not in _RESERVED else f"image_{plain}".rstrip("_"), taken)
+    return distinct(plain if plain and plain not in _RESERVED else f"image_{plain}".rstrip("_"), taken)
 
 
 def image_record(source: ImageSource, folder: str, project: Path, *, owned: bool) -> ImageRecord:
@@ -103,16 +103,3 @@ def store_array(source: ImageSource, path: Path) -> ImageSource:
     stored = ImageSource(Opened(zarr.open_array(path, mode="r")), axes, name=source.name, path=path)
     stored.pixel_size = source.pixel_size
     return stored
-
-
-def unused(name: str, taken: Collection[str]) -> str:
-    """`name`, with a number behind it where it is taken.
-
-    Examples
-    --------
-    >>> unused("field", {"field", "field-2"})
-    'field-3'
-    """
-    if name not in taken:
-        return name
-    return next(new for number in count(2) if (new := f"{name}-{number}") not in taken)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_weakseg.core.annotations import COVERAGE
 from napari_weakseg.core.classes import BACKGROUND, ClassInfo
 from napari_weakseg.core.errors import ProjectError
-from napari_weakseg.core.importing import unused
+from napari_weakseg.core.names import distinct
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.regions import Region, start_of
@@ -120,7 +120,7 @@ def _take(merged: Project, project: Project, image: ProjectImage) -> None:
         ids[class_id] = merged.classes.id_of(project.classes.names[class_id - 1])
     target = merged.add_image(
         image.path,
-        name=unused(image.name, merged.images.keys()),
+        name=distinct(image.name, merged.images),
         axes=image.axes,
         pixel_size=image.source.pixel_size,
         copy=image.path.resolve().is_relative_to(project.path.resolve()),

@@ -24,17 +24,16 @@ def stem_of(path: Path) -> str:
     return path.name[: len(path.name) - len(ending)] or path.name
 
 
-def distinct(name: str, taken: set[str]) -> str:
-    """`name`, with a number behind it where it is taken, in capitals or not; it is added to those taken.
+def distinct(name: str, taken: Iterable[str]) -> str:
+    """`name`, with a number behind it where it is taken, in capitals or not: many disks see no difference.
 
     Examples
     --------
-    >>> distinct("Field", {"field", "field-2"})
-    'Field-3'
+    >>> distinct("Field", ["field", "FIELD-2"]), distinct("cell", ["field"])
+    ('Field-3', 'cell')
     """
-    new = next(n for n in chain([name], (f"{name}-{i}" for i in count(2))) if n.casefold() not in taken)
-    taken.add(new.casefold())
-    return new
+    folded = {other.casefold() for other in taken}
+    return next(n for n in chain([name], (f"{name}-{i}" for i in count(2))) if n.casefold() not in folded)
 
 
 def result_name(name: str, images: Iterable[str]) -> str:
@@ -51,6 +50,10 @@ def result_name(name: str, images: Iterable[str]) -> str:
     >>> result_name("../scan", ["../scan"]), result_name("Field", ["field", "Field"])
     ('_scan', 'Field-2')
     """
-    taken: set[str] = set()
-    names = {image: distinct(_UNSAFE.sub("_", image).strip(" .") or "image", taken) for image in images}
+    safe = {image: _UNSAFE.sub("_", image).strip(" .") or "image" for image in images}
+    if len({plain.casefold() for plain in safe.values()}) == len(safe):
+        return safe[name]
+    names: dict[str, str] = {}
+    for image, plain in safe.items():
+        names[image] = distinct(plain, names.values())
     return names[name]

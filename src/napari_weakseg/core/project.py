@@ -16,8 +16,9 @@ from napari_weakseg.core.errors import ImageError, ProjectError, StorageError
 from napari_weakseg.core.folder import ProjectFolder
 from napari_weakseg.core.history import append_line, read_lines
 from napari_weakseg.core.images import ImageSource
-from napari_weakseg.core.importing import check_fits, folder_name, image_record, store_array, unused
+from napari_weakseg.core.importing import check_fits, folder_name, image_record, store_array
 from napari_weakseg.core.lock import LOCK_NAME, ProjectLock
+from napari_weakseg.core.names import distinct
 from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.record import ProjectRecord, parsed_config, parsed_project, saved_config
 from napari_weakseg.core.storage import read_json_or_backup, storage_errors, write_json
@@ -292,7 +293,8 @@ class Project:
             if name is not None and name in self._images:
                 raise ImageError(f"There is an image “{name}” in the project already.", "Choose another name.")
             plain = source.name.encode(errors="replace").decode()  # not all that a disk calls a name is text
-            source.name = unused(plain, set(self._images))
+            asked_for = name is not None and plain not in self._images
+            source.name = plain if asked_for else distinct(plain, self._images)
             check_fits(source, self._record)
             taken = {file.stem.lower() for file in (self.path / "images").glob("*.zarr")}
             folder = folder_name(source.name, taken | {item.folder for item in self._record.images})
