@@ -19,23 +19,24 @@ def test_any_part_reads_as_numpy_has_it(tmp_path_factory: pytest.TempPathFactory
     dtype = data.draw(st.sampled_from(["<u2", ">u2", "<f8", "?"]))
     array = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
     path = tmp_path_factory.mktemp("plain") / "numbers"
-    path.write_bytes(b"header" + array.tobytes())
+    fortran = data.draw(st.booleans())
+    path.write_bytes(b"header" + array.tobytes("F" if fortran else "C"))
     starts = [data.draw(st.integers(0, n)) for n in shape]
     region = tuple(slice(a, data.draw(st.integers(a, n))) for a, n in zip(starts, shape, strict=True))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plain, "_AT_ONCE_BYTES", data.draw(st.sampled_from([1, 20, 100, 2**20])))
-        found = plain.PlainFile(path, array.dtype, 6, shape)[region]
+        found = plain.PlainFile(path, array.dtype, 6, shape, fortran=fortran)[region]
     assert found.dtype == array.dtype
     assert np.array_equal(found, array[region])
 
 
-@pytest.mark.parametrize("kind", ["tif", "npy"])
+@pytest.mark.parametrize("kind", ["tif", "npy", "fortran.npy"])
 def test_a_file_cut_off_or_saved_anew_while_it_is_open_is_an_error_in_words(tmp_path: Path, kind: str) -> None:
     path, stack = tmp_path / f"stack.{kind}", np.full((20, 256, 256), 7, np.uint8)
     if kind == "tif":
         tifffile.imwrite(path, stack, photometric="minisblack", metadata={"axes": "ZYX"})
     else:
-        np.save(path, stack)
+        np.save(path, np.asfortranarray(stack) if kind == "fortran.npy" else stack)
     source = ImageSource.open(path)
     last = (slice(19, 20), slice(0, 256), slice(0, 256))
     assert (source.read(last) == 7).all()

@@ -16,7 +16,7 @@ _AT_ONCE_BYTES = 2**20  # read in one go, although not all of it is asked for: t
 
 
 class PlainFile:
-    """Array in C order within a file, read by slices of step 1.
+    """Array within a file, read by slices of step 1.
 
     Parameters
     ----------
@@ -25,6 +25,8 @@ class PlainFile:
     offset : int
         Byte at which it begins.
     shape : tuple of int
+    fortran : bool
+        Neighbours along the first axis lie beside one another, rather than those along the last.
 
     Notes
     -----
@@ -32,13 +34,20 @@ class PlainFile:
     opened for each reading, so that it can be saved anew meanwhile, which is noticed by its size.
     """
 
-    def __init__(self, path: Path, dtype: DTypeLike, offset: int, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, path: Path, dtype: DTypeLike, offset: int, shape: tuple[int, ...], *, fortran: bool = False
+    ) -> None:
         self.dtype, self.shape = np.dtype(dtype), shape
+        self._fortran = fortran
         self._path = path.resolve()  # the folders on the way may be renamed meanwhile
         self._offset, self._size_bytes = offset, path.stat().st_size
-        self._strides = tuple(self.dtype.itemsize * prod(shape[axis + 1 :]) for axis in range(len(shape)))
+        stored = shape[::-1] if fortran else shape
+        self._strides = tuple(self.dtype.itemsize * prod(stored[axis + 1 :]) for axis in range(len(stored)))
 
     def __getitem__(self, region: Region) -> NDArray[Any]:
+        return self._read(region[::-1]).T if self._fortran else self._read(region)
+
+    def _read(self, region: Region) -> NDArray[Any]:
         out = np.empty(shape_of(region), self.dtype)
         if out.size == 0:
             return out

@@ -111,9 +111,8 @@ def unreadable(path: Path | None, name: str, error: Exception) -> ImageError:
 
 def _open_npy(path: Path) -> Opened:
     mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # for its header only
-    if not mapped.flags.c_contiguous:
-        return Opened(mapped)
-    return Opened(PlainFile(path, mapped.dtype, mapped.offset, mapped.shape))
+    fortran = not mapped.flags.c_contiguous
+    return Opened(PlainFile(path, mapped.dtype, mapped.offset, mapped.shape, fortran=fortran))
 
 
 def _open_tiff(path: Path, name: str, spatial_ndim: int) -> Opened:
