@@ -46,7 +46,7 @@ def check_replaceable(files: Iterable[Path], images: Iterable[ProjectImage], *, 
     images : iterable of ProjectImage
         All of the project: their files are never written over.
     asked : bool
-        A person has said that whatever else is there may go.
+        A person has said that files of other programs may go, too; never a folder that is not a result of ours.
 
     Raises
     ------
@@ -60,10 +60,11 @@ def check_replaceable(files: Iterable[Path], images: Iterable[ProjectImage], *, 
                 f"“{file}” is an image of the project, and is not written over.",
                 "Choose another folder for the results.",
             )
-        if not asked and file.exists() and not is_result(file.with_suffix(".tif") if file.suffix == ".csv" else file):
+        told_by = file.with_suffix(".tif") if file.suffix == ".csv" else file
+        if file.exists() and not is_result(told_by) and (file.is_dir() or not asked):
             raise ProjectError(
                 f"“{file}” is in the way: it was not written by napari-weakseg, or was changed since.",
-                "Choose another folder for the results, or move that file away.",
+                f"Choose another folder for the results, or move that {'folder' if file.is_dir() else 'file'} away.",
             )
 
 
