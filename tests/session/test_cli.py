@@ -526,6 +526,22 @@ def test_what_a_person_has_changed_is_not_written_over(run, project, tmp_path):
         corrected.unlink()
 
 
+def test_the_result_of_another_file_of_the_same_name_is_not_written_over(run, project, tmp_path):
+    run("train", "p.weakseg", "--steps", "1")
+    for folder in ("s1", "s2 µ"):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(tmp_path / folder / "well.tif", np.ones(SHAPE, np.float32))
+    for extra in (("--objects", "--probabilities"), ("--zarr",)):
+        for first, second in (("s1", "s2 µ"), ("s2 µ", "s1")):
+            out = tmp_path / f"of {first} {extra[0]}"
+            for _ in range(2):  # the same file again
+                run("predict", "p.weakseg", f"{first}/well.tif", "--out", out, *extra)
+            before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+            told = run("predict", "p.weakseg", f"{second}/well.tif", "--out", out, *extra, code=1).stderr
+            assert f"is the result of “{tmp_path / first / 'well.tif'}”" in told
+            assert before == {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+
+
 def test_results_beside_the_images_are_no_images_the_next_time(run, project, tmp_path):
     run("train", "p.weakseg", "--steps", "1")
     other = tmp_path / "other"

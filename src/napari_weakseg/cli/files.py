@@ -80,6 +80,12 @@ def masks_of(project: Project, masks: Path) -> dict[str, Path]:
     return found
 
 
+def results_of(folder: Path, name: str) -> list[Path]:
+    """All files that predicting an image may write, but for tables, which go with their label image."""
+    endings = ("_classes.tif", "_objects.tif", "_probabilities.tif", ".ome.zarr")
+    return [folder / f"{name}{ending}" for ending in endings]
+
+
 def write_probabilities(session: Session, name: str, folder: Path) -> Path:
     """Predict an image and write the probabilities of its classes, one channel each."""
     image = session.project.images[name]

@@ -12,7 +12,7 @@ import numpy as np
 import typer
 from rich.progress import Progress, TaskID
 
-from napari_weakseg.cli.files import masks_of, member, prediction_jobs, write_probabilities
+from napari_weakseg.cli.files import masks_of, member, prediction_jobs, results_of, write_probabilities
 from napari_weakseg.cli.masks import as_classes, check_named, read_labels
 from napari_weakseg.cli.shell import (
     AsClass,
@@ -31,7 +31,7 @@ from napari_weakseg.cli.shell import (
     warn,
 )
 from napari_weakseg.core.errors import ImageError, WeaksegError
-from napari_weakseg.core.label_files import check_replaceable, without_background, write_image
+from napari_weakseg.core.label_files import check_replaceable, check_result_of, without_background, write_image
 from napari_weakseg.core.names import result_name
 from napari_weakseg.session import Session
 
@@ -96,6 +96,8 @@ def predict(
     With --scheduler the workers of a dask cluster predict, one network each. They need the folder of the project and
     the images under the same paths.
 
+    Earlier results of an image are replaced, but not those of another file of the same name.
+
     An image that is gone, damaged or cannot be predicted for another reason is named on stderr and the exit code is 1;
     the others are predicted.
     """
@@ -133,6 +135,8 @@ def predict(
             try:
                 with member(opened, name, file):
                     _ = opened.images[name].source  # one that is gone is told at once
+                    if file is not None:
+                        check_result_of(results_of(folder, result_name(name, opened.images)), file)
                     written[name] = [str(made) for made in predicted(name)]
             except WeaksegError as error:
                 if str(error) not in failed.values():

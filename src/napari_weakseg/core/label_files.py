@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.errors import ProjectError
 from napari_weakseg.core.names import TIFF
-from napari_weakseg.core.prediction_store import is_store
+from napari_weakseg.core.prediction_store import file_of, is_store
 from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.storage import storage_errors
 
-__all__ = ["check_replaceable", "is_result", "without_background", "write_image"]
+__all__ = ["check_replaceable", "check_result_of", "is_result", "without_background", "write_image"]
 
+_ORIGIN = 269  # the TIFF tag “DocumentName”: the image file that a result is of
 _SOFTWARE = "napari-weakseg"  # stands in every TIFF of ours, and no longer in one that another program saved
 
 
@@ -68,6 +69,36 @@ def check_replaceable(files: Iterable[Path], images: Iterable[ProjectImage], *, 
             )
 
 
+def check_result_of(files: Iterable[Path], image: Path) -> None:
+    """Make sure that results which are there are of the same image file, before they are replaced.
+
+    Raises
+    ------
+    ProjectError
+        Naming the first that is not, and the file that it is of.
+    """
+    for file in files:
+        if is_result(file) and (other := _origin(file)) != _told(image):
+            raise ProjectError(
+                f"“{file}” is the result of {f'“{other}”' if other else 'an image that it does not tell'}.",
+                f"Choose another folder for the results of “{image}”, or move the earlier ones away.",
+            )
+
+
+def _origin(result: Path) -> str:
+    """Image file that a result is of; empty where it does not tell."""
+    if is_store(result):
+        return file_of(result)
+    with tifffile.TiffFile(result) as tiff:
+        tag = tiff.pages.first.tags.get(_ORIGIN)
+        return "" if tag is None else str(tag.value)
+
+
+def _told(image: Path) -> str:
+    """Path of an image as it stands in its results; not all that a disk calls a file is text."""
+    return str(image.resolve()).encode(errors="replace").decode()
+
+
 def write_image(path: Path, values: NDArray[Any], axes: str, image: ProjectImage) -> Path:
     """Write a TIFF with its axes, and the pixel size where it is known (as OME-TIFF); see `check_replaceable`.
 
@@ -92,6 +123,7 @@ def write_image(path: Path, values: NDArray[Any], axes: str, image: ProjectImage
             metadata=metadata,
             ome=len(metadata) > 1,
             software=_SOFTWARE,
+            extratags=[(_ORIGIN, "s", 0, _told(image.path).encode(), True)],
         )
         part.replace(path)
     return path

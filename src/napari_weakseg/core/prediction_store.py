@@ -22,7 +22,7 @@ from napari_weakseg.core.storage import read_json, storage_errors, write_atomica
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["PredictionStore", "is_store"]
+__all__ = ["PredictionStore", "file_of", "is_store"]
 
 _CHUNK_PX = {2: 512, 3: 64}
 _STATE, _DONE = "weakseg.json", "done.txt"
@@ -34,6 +34,11 @@ _UNITS = {"µm": "micrometer", "nm": "nanometer", "mm": "millimeter"}
 def is_store(path: Path) -> bool:
     """Whether a folder is a prediction on disk."""
     return (path / _STATE).exists()
+
+
+def file_of(path: Path) -> str:
+    """Image file that a prediction on disk is of."""
+    return str(read_json(path / _STATE)["file"][0])
 
 
 class PredictionStore:
