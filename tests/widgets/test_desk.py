@@ -5,7 +5,8 @@ import pytest
 import tifffile
 from napari.layers import Image
 
-from napari_weakseg.core.errors import ImageError, ProjectError
+from napari_weakseg.core.errors import ImageError, ProjectError, StorageError
+from napari_weakseg.core.project import Project
 from napari_weakseg.widgets.desk import Desk, SourcePixels, annotation_of
 
 
@@ -152,3 +153,57 @@ def test_merging_makes_a_third_project_and_leaves_both(opened, tmp_path):
     assert (annotation_of(both.images["cells"]) == 2).sum() == 20
     assert (annotation_of(both.images["cells-2"]) == 3).sum() == 20
     assert mine.exists()
+
+
+def test_a_project_with_rough_masks_only_is_kept(opened):
+    opened.new("cells")
+    name = opened.add(layer(), "YX")
+    opened.project.images[name].paint(np.full((4, 5), 2, np.uint8), start=(3, 6), trust="rough")
+    path = opened.project.path
+    opened.close()
+    assert path.exists()
+
+
+def referring(opened, folder, pixels):
+    """Open a project in a folder that refers to the image file beside it."""
+    folder.mkdir()
+    tifffile.imwrite(folder / "img.tif", pixels)
+    with Project.create(folder / "p.weakseg", ("background", "cell")) as project:
+        project.add_image(folder / "img.tif")
+    return opened.open(project.path)
+
+
+def test_a_copy_does_not_take_the_image_that_lies_beside_it(opened, tmp_path):
+    pixels = np.arange(1200, dtype=np.uint16).reshape(30, 40)
+    referring(opened, tmp_path / "exp1", pixels)
+    (tmp_path / "exp2").mkdir()
+    tifffile.imwrite(tmp_path / "exp2" / "img.tif", pixels[::-1].copy())
+    opened.save_as(tmp_path / "exp2" / "p")
+    np.testing.assert_array_equal(np.asarray(SourcePixels(opened.project.images["img"])), pixels)
+    assert opened.project.notes == ()
+
+
+def test_a_copy_that_fails_leaves_nothing_in_the_way(opened, tmp_path):
+    old = referring(opened, tmp_path / "exp1", np.zeros((30, 40), np.uint8))
+    tifffile.imwrite(tmp_path / "exp1" / "img.tif", np.zeros((3, 4), np.uint8))
+    with pytest.raises(ImageError):
+        opened.save_as(tmp_path / "copies" / "p")
+    assert not (tmp_path / "copies" / "p.weakseg").exists()
+    assert opened.project is old
+
+
+def test_a_project_is_given_free_where_the_old_one_cannot_be_closed(opened, tmp_path, monkeypatch):
+    path = tmp_path / "other.weakseg"
+    Project.create(path, ("background", "cell")).close()
+    old = opened.new("cells")
+
+    def refuse():
+        raise StorageError("The disk is full.", "Free some space.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(old, "close", refuse)
+        with pytest.raises(StorageError) as refused:  # which holds on to all that was at hand
+            opened.open(path)
+    old.close()
+    Project.open(path).close()
+    assert refused

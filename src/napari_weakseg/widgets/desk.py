@@ -83,7 +83,11 @@ class Desk:
         if self.project is not None and path.resolve() == self.project.path.resolve():
             return self.project
         project = Project.open(path)
-        self.close()
+        try:
+            self.close()
+        except BaseException:
+            project.close()
+            raise
         self.project, self.unnamed = project, project.path.resolve().is_relative_to(self.root.resolve())
         return project
 
@@ -94,6 +98,8 @@ class Desk:
         ------
         ProjectError
             If the folder holds something already.
+        ImageError
+            If an image file cannot be read, or has another shape than when it was added.
         StorageError
             If it cannot be written.
         """
@@ -105,13 +111,14 @@ class Desk:
             raise ProjectError("A project cannot be saved inside itself.", "Choose a folder elsewhere.")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ProjectError(f"“{path}” exists already.", "Choose a name that is not taken.")
-        sources = {name: image.path.resolve() for name, image in old.images.items()}
         old.flush()
-        _copy(old.path, path)
-        project = Project.open(path)
-        for name in project.missing:  # paths are relative to the folder, which is another one now
-            if sources[name].exists():
-                project.relink(name, sources[name])
+        try:
+            _copy(old.path, path)
+            _relink(path, old)
+            project = Project.open(path)
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)  # it was new or empty
+            raise
         obsolete = old.path if self.unnamed else None
         self.before_close()
         old.close()
@@ -229,9 +236,9 @@ def used(project: "Project") -> bool:
 
 
 def marked(image: "ProjectImage") -> bool:
-    """Tell whether anything is painted, boxed, tagged or declared complete on an image."""
+    """Tell whether anything is painted, for sure or roughly, boxed, tagged or declared complete on an image."""
     notes = image.annotations
-    return bool(notes.boxes or notes.tags or notes.rules or notes.painted_region())
+    return bool(notes.boxes or notes.tags or notes.rules or notes.painted_region() or notes.claimed_region())
 
 
 def annotation_of(image: "ProjectImage") -> NDArray[np.uint8]:
@@ -301,6 +308,18 @@ def _copy(source: Path, target: Path) -> None:
             "Check that there is room and that you may write there; the project stays open where it is.",
             str(error),
         ) from error
+
+
+def _relink(path: Path, old: "Project") -> None:
+    """Let a copy of a project refer to the same files: paths are relative to its folder, which is another one now."""
+    from napari_weakseg.core.project import Project
+
+    home = old.path.resolve()
+    with Project.open(path) as copy:
+        for name, image in old.images.items():
+            file = image.path.resolve()
+            if not file.is_relative_to(home) and file.exists() and file != copy.images[name].path.resolve():
+                copy.relink(name, file)
 
 
 def _own_file(layer: "Image", axes: str) -> Path | None:
