@@ -11,7 +11,7 @@ from napari_weakseg import Project
 from napari_weakseg.core.annotations import Box, CoverageRule
 from napari_weakseg.core.classes import ClassTable
 from napari_weakseg.core.config import TrainConfig
-from napari_weakseg.core.errors import ProjectError
+from napari_weakseg.core.errors import ImageError, ProjectError
 
 
 def labels_of(project: Project, name: str = "field") -> np.ndarray:
@@ -359,3 +359,27 @@ def test_a_project_with_a_flat_image_does_not_become_one_of_volumes(tmp_path):
         with pytest.raises(ProjectError, match="no Z axis"):
             project.set_ndim(3)
         assert project.ndim == 2
+
+
+def test_other_axes_leave_pixels_and_pixel_size_where_they_are(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 99, (3, 20, 30), np.uint8)
+    size = {"Y": (0.5, "µm"), "X": (0.5, "µm")}
+    with Project.create(tmp_path / "p", ["background", "cell"]) as project:
+        project.add_image(pixels, name="stack", axes="TYX", pixel_size=size)
+        project.add_image(pixels[0], name="flat", axes="YX")
+        file = project.images["stack"].path
+        with pytest.raises(ImageError, match="3 channels"):
+            project.set_axes("stack", "CYX")
+        assert project.images["stack"].axes == "TYX"
+        project.set_axes("stack", "ZYX")
+        assert list(project.images) == ["stack", "flat"]
+        project.images["stack"].paint(np.ones((1, 4, 5), np.uint8), start=(2, 0, 0))
+        with pytest.raises(ProjectError, match="marks already"):
+            project.set_axes("stack", "TYX")
+    with Project.open(tmp_path / "p") as project:
+        image = project.images["stack"]
+        assert (image.path, image.axes, dict(image.pixel_size or {})) == (file, "ZYX", size)
+        np.testing.assert_array_equal(image.source.read_exactly((slice(0, 3), slice(0, 20), slice(0, 30)))[0], pixels)
+        assert image.annotations.painted_counts() == {1: 20}
+        project.remove_image("stack")
+        assert not file.exists()

@@ -256,6 +256,40 @@ class Project:
                 image._linked.close()
             self._images = {item.name: ProjectImage(self, item) for item in self._record.images}
 
+    def set_axes(self, name: str, axes: str) -> None:
+        """Take other axes for an image; only while nothing is marked on it. Its pixels stay where they are.
+
+        Parameters
+        ----------
+        name : str
+        axes : str
+            Letters of TZCYX in the order of the file, S = colour.
+
+        Raises
+        ------
+        ProjectError
+            If the image carries marks.
+        ImageError
+            If the axes do not fit it, or the other images.
+        """
+        with self._lock:
+            image = self.image(name)
+            self._folder.check_there()
+            if image.annotations.used_classes():
+                raise ProjectError(f"“{name}” carries marks already.", "Erase them, or add the image once more.")
+            source = ImageSource.open(image.path, axes, name, spatial_ndim=self.ndim)
+            kept = {axis: size for axis, size in (image.pixel_size or {}).items() if axis in source.label_axes}
+            source.pixel_size = kept or source.pixel_size
+            others = [record for record in self._record.images if record is not image._record]
+            check_fits(source, self._record.model_copy(update={"images": others}))
+            folder = folder_name(name, {item.folder for item in self._record.images})
+            record = image_record(source, folder, self.path, owned=image._record.owned)
+            changed = ProjectImage(self, record, source)
+            self._save(images=[record if item is image._record else item for item in self._record.images])
+            self._images = {key: changed if key == name else value for key, value in self._images.items()}
+            image._linked.close()
+            self._folder.discard(self.path / "annotations" / image._record.folder)
+
     def add_image(
         self,
         path_or_array: Any,
