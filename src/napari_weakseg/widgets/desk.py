@@ -50,6 +50,8 @@ class Desk:
         The project was made by itself and lies under `root`.
     before_close : callable
         Called before the project is closed, for those who still write to it.
+    is_shown : callable
+        Tells whether anything that lies in a folder is shown at the moment; it is not removed then.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -57,6 +59,8 @@ class Desk:
         self.project: Project | None = None
         self.unnamed = False
         self.before_close: Callable[[], None] = lambda: None
+        self.is_shown: Callable[[Path], bool] = lambda folder: False
+        self._obsolete: set[Path] = set()
 
     def new(
         self,
@@ -89,6 +93,7 @@ class Desk:
             project.close()
             raise
         self.project, self.unnamed = project, project.path.resolve().is_relative_to(self.root.resolve())
+        self._obsolete.discard(project.path)
         return project
 
     def save_as(self, path: Path) -> "Project":
@@ -119,12 +124,11 @@ class Desk:
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)  # it was new or empty
             raise
-        obsolete = old.path if self.unnamed else None
+        self._obsolete |= {old.path} if self.unnamed else set()
         self.before_close()
         old.close()
-        if obsolete is not None:
-            shutil.rmtree(obsolete, ignore_errors=True)
         self.project, self.unnamed = project, False
+        self.tidy()
         return project
 
     def merge(self, other: Path, path: Path) -> Path:
@@ -158,10 +162,15 @@ class Desk:
             return
         self.before_close()
         project, self.project = self.project, None
-        forget = self.unnamed and not used(project)
+        self._obsolete |= {project.path} if self.unnamed and not used(project) else set()
         project.close()
-        if forget:
-            shutil.rmtree(project.path, ignore_errors=True)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove the folders of projects that nobody needs any more, unless an image in them is still shown."""
+        for path in [path for path in self._obsolete if not self.is_shown(path)]:
+            shutil.rmtree(path, ignore_errors=True)
+            self._obsolete.remove(path)
 
     @property
     def open_project(self) -> "Project":
@@ -172,14 +181,14 @@ class Desk:
 
     def add(self, layer: "Image", axes: str) -> str:
         """Add a layer's image, by path where its file is just that array; returns its name in the project."""
-        image_axes = axes[:-1] + "S" if layer.rgb else axes
-        path = _own_file(layer, image_axes)
+        letters = image_axes(layer, axes)
+        path = _own_file(layer, letters)
         project = self.open_project
         name = _free_name(layer.name, project.images)
         size = _pixel_size(layer, axes)
         if path is not None:
-            return project.add_image(path, name=name, axes=image_axes, pixel_size=size).name
-        return project.add_image(pixels_of(layer), name=name, axes=image_axes, pixel_size=size).name
+            return project.add_image(path, name=name, axes=letters, pixel_size=size).name
+        return project.add_image(pixels_of(layer), name=name, axes=letters, pixel_size=size).name
 
     def measure(self, name: str, layer: "Image", axes: str) -> None:
         """Take the pixel size of an image from its layer, where that has a real unit and another size."""
@@ -188,19 +197,23 @@ class Desk:
         if size is not None and size != project.images[name].pixel_size:
             project.set_pixel_size(name, size)
 
-    def retake(self, name: str, layer: "Image", axes: str, *, before: str, ndim: int) -> str:
-        """Take an image on which nothing is marked with other axes than `before`, or as a volume; returns its name."""
+    def retake(self, name: str, layer: "Image", axes: str, *, before: str, ndim: int) -> None:
+        """Take an image on which nothing is marked with other axes of its layer than `before`, or as a volume."""
         project, ndim_before = self.open_project, self.open_project.ndim
-        if axes == before:
-            project.set_ndim(ndim)
-            return name
-        project.remove_image(name)
+        old = project.images[name].axes  # the file may be in another order than the layer
+        places = [before.find("C" if axis == "S" else axis) for axis in old]
+        letters = image_axes(layer, axes)
+        new = "".join(letters[i] if i >= 0 else axis for i, axis in zip(places, old, strict=True))
         try:
+            project.set_ndim(min(ndim, ndim_before))
+            if axes != before:
+                project.set_axes(name, new)
+                self.measure(name, layer, axes)
             project.set_ndim(ndim)
-            return self.add(layer, axes)
         except WeaksegError:
+            if project.images[name].axes != old:
+                project.set_axes(name, old)
             project.set_ndim(ndim_before)
-            self.add(layer, before)
             raise
 
     def stored(self, layer: "Image", shown: Collection[str]) -> tuple[str, str] | None:
@@ -213,7 +226,7 @@ class Desk:
         for name, image in self.open_project.images.items():
             if name not in shown and (name in names or (file and image.path == file)):
                 with suppress(WeaksegError):  # its file is gone: the layer joins as another image
-                    for axes in dict.fromkeys((image.axes.replace("S", "C"), SourcePixels(image).axes)):
+                    for axes in dict.fromkeys((image.axes.replace("S", "C"), _shown_axes(image.source))):
                         if _same_pixels(layer, axes, image):
                             return name, axes
         return None
@@ -241,6 +254,11 @@ def marked(image: "ProjectImage") -> bool:
     return bool(notes.boxes or notes.tags or notes.rules or notes.painted_region() or notes.claimed_region())
 
 
+def _shown_axes(source: "ImageSource") -> str:
+    """Axes of `SourcePixels`."""
+    return "C" * (source.n_channels > 1 and not source.is_rgb) + source.label_axes + "C" * source.is_rgb
+
+
 def annotation_of(image: "ProjectImage") -> NDArray[np.uint8]:
     """Read what is painted, uint8 (*label_shape); only places where something is painted are read."""
     known = np.zeros(image.label_shape, np.uint8)
@@ -251,17 +269,40 @@ def annotation_of(image: "ProjectImage") -> NDArray[np.uint8]:
 
 
 class SourcePixels:
-    """Pixels of a project's image as napari shows them: channels first, RGB last; read when looked at."""
+    """Pixels of a project's image as napari shows them: channels first, RGB last; read when looked at.
+
+    They can be read after the project was closed, too.
+    """
 
     def __init__(self, image: "ProjectImage") -> None:
-        self._source = image.source
+        from napari_weakseg.core.images import ImageSource
+
+        self._source = ImageSource.open(image.path, image.axes, image.name)
+        self._source.n_channels = image.n_channels
+        self._letters = image.axes
         self.rgb = self._source.is_rgb
         n = self._source.n_channels
         channels = (n,) if n > 1 and not self.rgb else ()
         self.shape = (*channels, *self._source.label_shape, *((n,) if self.rgb else ()))
-        self.axes = "C" * bool(channels) + self._source.label_axes + "C" * self.rgb
+        self.axes = _shown_axes(self._source)
         self.dtype = self._source.dtype
         self.ndim = len(self.shape)
+
+    @property
+    def path(self) -> Path:
+        """Where they are read."""
+        assert self._source.path is not None
+        return self._source.path.resolve()
+
+    def move(self, path: Path, *, copied: bool = False) -> None:
+        """Read them elsewhere; `copied` from what is shown, and not from the file."""
+        from napari_weakseg.core.images import ImageSource
+
+        if copied:
+            self._letters = self.axes[:-1] + "S" if self.rgb else self.axes
+        source = ImageSource.open(path, self._letters, self._source.name)
+        source.n_channels = self._source.n_channels
+        self._source = source
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
         given = index if isinstance(index, tuple) else (index,)
@@ -289,6 +330,11 @@ class SourcePixels:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[(slice(None),) * self.ndim], dtype)
+
+
+def image_axes(layer: "Image", axes: str) -> str:
+    """Axes of a layer with S for its colours."""
+    return axes[:-1] + "S" if layer.rgb else axes
 
 
 def shows(layer: "Image", axes: str, source: "ImageSource") -> bool:
@@ -345,7 +391,7 @@ def _same_pixels(layer: "Image", axes: str, image: "ProjectImage") -> bool:
     stored = image.source
     if len(axes) != pixels_of(layer).ndim or layer.rgb != stored.is_rgb:
         return False
-    given = ImageSource.open(pixels_of(layer), axes[:-1] + "S" if layer.rgb else axes, layer.name)
+    given = ImageSource.open(pixels_of(layer), image_axes(layer, axes), layer.name)
     if (given.label_axes, given.label_shape, given.n_channels) != (
         stored.label_axes,
         stored.label_shape,

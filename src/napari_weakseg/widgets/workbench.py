@@ -77,6 +77,7 @@ class Workbench(QObject):
         self._flush_timer.setSingleShot(True)
         self._flush_timer.timeout.connect(self.flush)
         desk.before_close = self.project_closing.emit
+        desk.is_shown = lambda folder: bool(self._read_from(folder))
 
     # -------------------------------------------------------------- what there is
 
@@ -92,6 +93,11 @@ class Workbench(QObject):
     def _canvas_of(self, layer: "Image") -> ImageCanvas | None:
         # compared by value: napari hands a plugin another proxy of the same layer each time
         return next((canvas for canvas in self.canvases.values() if canvas.image == layer), None)
+
+    def _image_layers(self) -> "list[Image]":
+        from napari.layers import Image
+
+        return [layer for layer in self.viewer.layers if isinstance(layer, Image)]
 
     def has_marks(self) -> bool:
         """Tell whether anything is marked on any image of the project."""
@@ -109,9 +115,7 @@ class Workbench(QObject):
 
     def entries(self) -> list[tuple[str, Any]]:
         """List the images to choose from: (name, layer), or (name, None) for those not in the viewer."""
-        from napari.layers import Image
-
-        layers = [(layer.name, layer) for layer in self.viewer.layers if isinstance(layer, Image)]
+        layers = [(layer.name, layer) for layer in self._image_layers()]
         shown = {name for name, canvas in self.canvases.items() if canvas.image in self.viewer.layers}
         project = self.desk.project
         if project is None:
@@ -151,9 +155,14 @@ class Workbench(QObject):
     def begin(self, layer: "Image", guess: Guess, *, ndim: int | None = None, fresh: bool = False) -> None:
         """Take a layer into the project; into a new one where nobody has named or used the open one."""
         project, canvas = self.desk.project, self._canvas_of(layer)
-        if canvas is not None and not fresh and not (self.desk.unnamed or self.has_marks()):
-            self._begin_again(canvas, guess, ndim)
-            return
+        if canvas is not None and not fresh and not self.has_marks():
+            if not self.desk.unnamed:
+                self._begin_again(canvas, guess, ndim)
+                return
+            if list(self.desk.open_project.images) == [canvas.name]:
+                self._wanted_ndim = ndim or self._wanted_ndim
+                self._begin_again(canvas, guess, self._wanted_ndim)
+                return
         if project is None or fresh or (self.desk.unnamed and not used(project)):
             self._wanted_ndim = ndim or self._wanted_ndim
             ndim = self._wanted_ndim if "Z" in guess.axes else 2
@@ -171,20 +180,20 @@ class Workbench(QObject):
         self._wait_for(self._thread.submit(self._take_in, layer, guess.axes, shown), layer)
 
     def _begin_again(self, canvas: ImageCanvas, guess: Guess, ndim: int | None) -> None:
-        """Take an image of a project that the person named with other axes, or as a volume."""
+        """Take an image of the project with other axes, or as a volume."""
         layer, before = canvas.image, canvas.axes
         ndim = (ndim or self.desk.open_project.ndim) if "Z" in guess.axes else 2
         self._close_canvases(remove=True)
         self.project_closing.emit()
         try:
-            name = self.desk.retake(canvas.name, layer, guess.axes, before=before, ndim=ndim)
+            self.desk.retake(canvas.name, layer, guess.axes, before=before, ndim=ndim)
         except WeaksegError:
             self.project_changed.emit()
             self.begin(layer, Guess(before, True))  # as it was
             raise
         self.project_changed.emit()
         self.guess = guess
-        self._show(layer, guess.axes, name)
+        self._show(layer, guess.axes, canvas.name)
 
     def _take_in(self, layer: "Image", axes: str, shown: Collection[str]) -> tuple[str, str]:
         """Find or add an image and look through its values once; for a large one not in the window's thread.
@@ -244,8 +253,22 @@ class Workbench(QObject):
     def save_as(self, path: Path) -> None:
         """Copy the project and go on with the copy; the layers stay as they are."""
         self.flush_all()
-        self.desk.save_as(path)
+        old = self.desk.open_project.path.resolve()
+        project = self.desk.save_as(path)
+        for pixels in self._read_from(old):
+            pixels.move(project.path / pixels.path.relative_to(old))
+        self.desk.tidy()
         self.project_changed.emit()
+
+    def _read_from(self, folder: Path) -> list[SourcePixels]:
+        """Pixels of image layers that are read from a folder when they are looked at."""
+        images = [canvas.image for canvas in self.canvases.values()]
+        found = [pixels_of(layer) for layer in {*self._image_layers(), *images}]
+        return [
+            pixels
+            for pixels in found
+            if isinstance(pixels, SourcePixels) and pixels.path.is_relative_to(folder.resolve())
+        ]
 
     def merge(self, other: Path, path: Path) -> None:
         """Make a new project of this one and another, and go on with it."""
@@ -278,7 +301,16 @@ class Workbench(QObject):
             on_removed=self.layer_removed.emit,
         )
         self.canvases[name] = canvas
+        self._read_copy(layer, axes, project.images[name])
         self._work_on(canvas)
+
+    def _read_copy(self, layer: "Image", axes: str, image: "ProjectImage") -> None:
+        """Read a large image from its copy in the project, and no longer from the project that it came from."""
+        pixels, home = pixels_of(layer), self.desk.open_project.path.resolve()
+        own = image.path.resolve().is_relative_to(home) and image.axes.replace("S", "C") == axes
+        if isinstance(pixels, SourcePixels) and own and not pixels.path.is_relative_to(home):
+            pixels.move(image.path, copied=True)
+            self.desk.tidy()
 
     def _work_on(self, canvas: ImageCanvas) -> None:
         before, self.current = self.current, canvas
@@ -359,6 +391,8 @@ class Workbench(QObject):
         self._closed = True
         self._thread.shutdown(wait=True, cancel_futures=True)
         project, current, canvases = self.desk.project, self.current, list(self.canvases.values())
+        if not remove:  # the window closes as well
+            self.desk.is_shown = lambda folder: False
         self._close_canvases(remove=remove)
         self.desk.close()
         stop_timer(self._flush_timer)
