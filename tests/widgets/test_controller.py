@@ -6,9 +6,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from conftest import two_discs
+from napari_weakseg.core.chunks import ChunkedArray
 from napari_weakseg.core.errors import ImageError, StorageError
 from napari_weakseg.core.project import Project
-from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.engine.messages import Phase
 from napari_weakseg.widgets.axes import Guess
 from napari_weakseg.widgets.desk import annotation_of
@@ -285,16 +285,17 @@ def test_renaming_layers_while_training_changes_nothing(qtbot, viewer, training)
 
 
 def test_a_full_disk_is_told_and_saved_again_by_a_button(qtbot, ready, monkeypatch):
-    def refuse(self, labels, *, start=None):
+    def refuse(self):
         raise StorageError("The disk is full.", "Make room.")
 
-    monkeypatch.setattr(ProjectImage, "paint", refuse)
+    monkeypatch.setattr(ChunkedArray, "flush", refuse)
     ready.controller.bench.current.annotation.paint((30, 35), 2)
     qtbot.waitUntil(lambda: "unsaved" in ready.notices.value())
     assert "disk is full" in ready.notices.value()["unsaved"]
     monkeypatch.undo()
     ready.notices.press("unsaved")
     assert "unsaved" not in ready.notices.value()
+    assert not ready.controller.bench.desk.project.unsaved
 
 
 def test_an_image_without_numbers_is_told_in_words(qtbot, viewer, panel):

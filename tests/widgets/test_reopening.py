@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from conftest import two_discs
+from napari_weakseg.core.errors import StorageError
+from napari_weakseg.core.project import Project
+from napari_weakseg.engine.messages import Phase
 from napari_weakseg.widgets.desk import annotation_of
 
 
@@ -162,3 +165,101 @@ def test_erasing_all_marks_while_learning_leaves_no_half_project(qtbot, viewer, 
     bench.choose(viewer.add_image(two_discs()[::-1].copy(), name="three"))
     assert bench.desk.project.path != old
     assert not old.exists()
+
+
+def test_paint_that_is_no_class_is_left_to_the_person_when_its_image_comes_back(qtbot, viewer, marked, monkeypatch):
+    said = []
+    monkeypatch.setattr("napari_weakseg.widgets.messages.warn", lambda *given: said.append(" ".join(given)))
+    bench = marked.controller.bench
+    bench.current.annotation.paint((60, 90), 7)
+    bench.flush_all()
+    viewer.layers.clear()
+    viewer.add_image(two_discs(), name="cells")
+    qtbot.waitUntil(lambda: bench.current.image in viewer.layers)
+    assert viewer.layers["not all saved · cells"].data[60, 90] == 7
+    assert "not all saved · cells" in said[0]
+
+
+def refuse_to_read(image, monkeypatch):
+    def refuse(*given, **named):
+        raise StorageError("“labels” could not be read.", "Check that the disk is connected.")
+
+    monkeypatch.setattr(image, "paint", refuse)
+    monkeypatch.setattr(image, "change_boxes", refuse)
+
+
+@pytest.fixture
+def said(monkeypatch):
+    said = []
+    monkeypatch.setattr("napari_weakseg.widgets.messages.warn", lambda *given: said.append(" ".join(given)))
+    return said
+
+
+def test_a_stroke_that_was_not_taken_is_handed_on_again(qtbot, viewer, marked, said):
+    bench = marked.controller.bench
+    with pytest.MonkeyPatch.context() as patched:
+        refuse_to_read(bench.image, patched)
+        bench.current.annotation.paint((60, 90), 2)
+        bench.flush_all()
+        assert marks(marked)[60, 90] == 0
+        assert "could not be read" in said[0]
+        assert "unsaved" not in marked.notices.value()
+    bench.flush_all()
+    assert marks(marked)[60, 90] == 2
+
+
+def test_strokes_that_were_not_taken_go_into_no_other_project(qtbot, viewer, marked, said, tmp_path):
+    bench = marked.controller.bench
+    with Project.create(tmp_path / "other.weakseg", ("background", "cell")) as other:
+        other.add_image(two_discs(), name="cells")
+    with pytest.MonkeyPatch.context() as patched:
+        refuse_to_read(bench.image, patched)
+        bench.current.annotation.paint((60, 90), 2)
+        bench.open_project(other.path)
+    assert not marks(marked).any()
+
+
+def test_a_project_that_is_busy_is_not_left_for_an_image_of_another(qtbot, viewer, marked, make_panel, said):
+    path = marked.controller.bench.desk.project.path
+    marked.close()
+    again = make_panel()
+    bench = again.controller.bench
+    other = viewer.add_image(two_discs()[::-1].copy(), name="other")
+    other.metadata["napari-weakseg"] = {"image": "other", "project": str(path.with_name("else.weakseg"))}
+    Project.create(path.with_name("else.weakseg"), ("background", "cell")).close()
+    again.controller.projects.list_images()
+    again.controller.link._phase = Phase.TRAINING
+    again.controller.projects.go_next()
+    assert bench.desk.project.path == path
+    again.controller.projects._on_chosen(1)
+    assert bench.desk.project.path == path
+    assert "Stop" in said[0]
+    again.controller.link._phase = Phase.IDLE
+    again.controller.projects.go_next()
+    assert bench.desk.project.path == path
+    with Project.open(path.with_name("else.weakseg")):
+        again.controller.projects._on_chosen(1)
+        assert bench.desk.project.path == path
+    again.controller.projects._on_chosen(1)
+    assert bench.desk.project.path != path
+
+
+def test_layers_that_wait_follow_their_project_to_its_new_place(qtbot, viewer, marked, make_panel, tmp_path):
+    bench = marked.controller.bench
+    bench.choose(viewer.add_image(two_discs()[::-1].copy(), name="two"))
+    bench.current.annotation.paint((10, 10), 1)
+    marked.close()
+    bench = make_panel().controller.bench
+    bench.save_as(tmp_path / "mine.weakseg")
+    bench.choose(viewer.layers["cells"])
+    assert bench.desk.project.path == tmp_path / "mine.weakseg"
+    assert bench.current.annotation.data[30, 35] == 2
+
+
+@pytest.mark.parametrize("size", [(0.5, "voxels²?"), (0.0, "µm")])
+def test_an_image_with_an_odd_pixel_size_is_shown(panel, tmp_path, size):
+    bench = panel.controller.bench
+    with Project.create(tmp_path / "odd.weakseg", ("background", "cell")) as project:
+        project.add_image(two_discs(), name="a", pixel_size={"Y": size, "X": size})
+    bench.open_project(project.path)
+    assert bench.current.name == "a"

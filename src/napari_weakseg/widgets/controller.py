@@ -66,6 +66,7 @@ class Controller(QObject):
         self._looked = _single_shot(self, _VIEW_MS, self._look)
         guard = messages.guarded
         self.bench = Workbench(viewer, desk, guard, self)
+        self.bench.may_leave = lambda: Action.CHANGE_PROJECT in self._enabled()
         self.link = EngineLink(make_session, self.bench.canvases_get, self)
         self.marking = Marking(self.bench, panel.class_table, guard, self)
         self.completeness = Completeness(self.bench, panel.notices, self)

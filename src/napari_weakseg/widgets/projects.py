@@ -65,7 +65,8 @@ class Projects(QObject):
         if current is not None and not current.missing():
             self._notices.clear("removed")
         layers = [layer for _, layer in self._entries if layer is not None]
-        left = [layer for layer in layers if LEFT in layer.metadata.get(KEY, {})]
+        waiting = [layer for layer in layers if LEFT in layer.metadata.get(KEY, {})]
+        left = waiting if self._bench.desk.project is None else []
         ours = left or [layer for layer in layers if KEY not in layer.metadata]
         idle = current is None or current.image not in self._bench.viewer.layers
         if take_new and idle and ours and not self._bench.busy:
@@ -243,9 +244,8 @@ class Projects(QObject):
 
     def _bring_back(self) -> None:
         self._notices.clear("removed")
-        for canvas in self._bench.canvases.values():
-            if canvas is self._bench.current:
-                canvas.bring_back()
+        if self._bench.current is not None:
+            self._bench.current.bring_back()
         self.list_images()
 
     def _on_unsaved(self, problem: str) -> None:

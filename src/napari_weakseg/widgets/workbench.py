@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_weakseg.core.classes import ClassTable
-from napari_weakseg.core.errors import StorageError, WeaksegError
+from napari_weakseg.core.errors import ProjectError, StorageError, WeaksegError
 from napari_weakseg.core.regions import Region
 from napari_weakseg.widgets.axes import Guess, choices, guess_axes
 from napari_weakseg.widgets.canvas import ImageCanvas
@@ -67,7 +67,9 @@ class Workbench(QObject):
         super().__init__(parent)
         self.viewer, self.desk, self._guard = viewer, desk, guard
         self.canvases: dict[str, ImageCanvas] = {}
+        self._stored: dict[str, ProjectImage] = {}  # of each canvas, whatever project is open when it hands on
         self.current: ImageCanvas | None = None
+        self.may_leave: Callable[[], bool] = lambda: True  # whether another project may be opened
         self.guess = Guess("", True)
         self.busy = ""
         self._closed = False
@@ -108,8 +110,13 @@ class Workbench(QObject):
     def is_marked(self, name: str, layer: "Image | None") -> bool:
         """Tell whether anything is marked on one of the images to choose from, see :meth:`entries`."""
         canvas = self._canvas_of(layer) if layer is not None else None
-        if layer is not None:
-            name = canvas.name if canvas is not None else layer.metadata.get(KEY, {}).get("image", "")
+        if layer is not None and canvas is None:
+            noted = layer.metadata.get(KEY, {})
+            if LEFT in noted and (self.desk.project is None or noted[LEFT] != str(self.desk.project.path)):
+                return True  # in another project
+            name = noted.get("image", "")
+        elif canvas is not None:
+            name = canvas.name
         images = self.desk.project.images if self.desk.project is not None else {}
         return name in images and marked(images[name])
 
@@ -145,12 +152,30 @@ class Workbench(QObject):
             canvas.bring_back()
             self._work_on(canvas)
             return
-        left = layer.metadata.get(KEY, {}).pop(LEFT, None)
-        if left is not None:  # by a panel that was closed since
-            self.open_project(Path(left), show_first=False)
+        self._open_left(layer)
         shape = tuple(int(n) for n in pixels_of(layer).shape)
         guess = guess_axes(shape, rgb=layer.rgb, labels=tuple(layer.axis_labels))
         self.begin(layer, guess)
+
+    def _open_left(self, layer: "Image") -> None:
+        """Open the project in which a panel that was closed since has left the marks of a layer."""
+        noted = layer.metadata.get(KEY, {})
+        if LEFT not in noted:
+            return
+        path, project = Path(noted[LEFT]), self.desk.project
+        if project is not None and path.resolve() != project.path.resolve() and not self.may_leave():
+            raise ProjectError(
+                f"The marks of “{layer.name}” are in another project, and something is being learned, saved or read.",
+                "Wait for it, or press Stop, then choose the image.",
+            )
+        if path.exists():
+            self.open_project(path, show_first=False)
+        del noted[LEFT]
+        if not path.exists():
+            raise ProjectError(
+                f"The project “{path}” with the marks of “{layer.name}” is gone.",
+                "Open it where it is now, or choose the image once more to begin anew.",
+            )
 
     def begin(self, layer: "Image", guess: Guess, *, ndim: int | None = None, fresh: bool = False) -> None:
         """Take a layer into the project; into a new one where nobody has named or used the open one."""
@@ -220,8 +245,8 @@ class Workbench(QObject):
         self.guess = Guess(pixels.axes, True)
         settings: dict[str, Any] = {}
         if sizes:
-            settings["scale"] = [sizes[axis][0] if axis in sizes else 1.0 for axis in own]
-            settings["units"] = [sizes[axis][1] if axis in sizes else "pixel" for axis in own]
+            settings["scale"] = [sizes[axis][0] if axis in sizes and sizes[axis][0] > 0 else 1.0 for axis in own]
+            settings["units"] = [_unit(sizes[axis][1]) if axis in sizes else "pixel" for axis in own]
         small = _bytes_of(pixels) < _IN_MEMORY_BYTES
         layer: Any = self.viewer.add_image(
             np.asarray(pixels) if small else pixels,
@@ -239,9 +264,12 @@ class Workbench(QObject):
         if old is not None and path.resolve() == old.path.resolve():
             return old
         self.flush_all()
-        project = self.desk.open(path)
-        self._close_canvases(remove=True)
-        self.project_changed.emit()
+        try:
+            project = self.desk.open(path)
+        finally:
+            if self.desk.project is not old:  # another is open, or none, since the old one could not be put away
+                self._close_canvases(remove=True)
+                self.project_changed.emit()
         if not show_first:
             return project
         name = next((n for n, image in project.images.items() if not image.missing and marked(image)), None)
@@ -255,6 +283,11 @@ class Workbench(QObject):
         self.flush_all()
         old = self.desk.open_project.path.resolve()
         project = self.desk.save_as(path)
+        self._stored = dict(project.images)
+        for layer in self._image_layers():
+            noted = layer.metadata.get(KEY, {})
+            if LEFT in noted and Path(noted[LEFT]).resolve() == old:
+                noted[LEFT] = str(project.path)
         for pixels in self._read_from(old):
             pixels.move(project.path / pixels.path.relative_to(old))
         self.desk.tidy()
@@ -285,7 +318,8 @@ class Workbench(QObject):
         project, old = self.desk.open_project, self.canvases.pop(name, None)
         if old is not None:  # its image was taken out of the viewer
             self.current = None if self.current is old else self.current
-            self._guard(lambda: old.close(remove=True))
+            self._close_canvas(old, remove=True)
+        image = self._stored[name] = project.images[name]
         canvas = ImageCanvas(
             self.viewer,
             layer,
@@ -293,15 +327,15 @@ class Workbench(QObject):
             name=name,
             spatial_ndim=project.ndim,
             colors=project.classes.colors,
-            known=annotation_of(project.images[name]),
-            painted=project.images[name].annotations.painted_region(),
-            boxes=project.images[name].annotations.boxes,
+            known=annotation_of(image),
+            painted=image.annotations.painted_region(),
+            boxes=image.annotations.boxes,
             write=self._writer(name),
             on_touched=self._on_touched,
             on_removed=self.layer_removed.emit,
         )
         self.canvases[name] = canvas
-        self._read_copy(layer, axes, project.images[name])
+        self._read_copy(layer, axes, image)
         self._work_on(canvas)
 
     def _read_copy(self, layer: "Image", axes: str, image: "ProjectImage") -> None:
@@ -324,12 +358,20 @@ class Workbench(QObject):
 
     def _writer(self, name: str) -> Callable[[NDArray[np.uint8], tuple[int, ...]], None]:
         def write(block: NDArray[np.uint8], start: tuple[int, ...]) -> None:
-            try:
-                self.desk.open_project.images[name].paint(block, start=start)
-            except StorageError as error:  # the project has it in memory and tries again
-                self.unsaved.emit(str(error))
+            image = self._stored[name]
+            self._change(image, lambda: image.paint(block, start=start))
 
         return write
+
+    def _change(self, image: "ProjectImage", change: Callable[[], None]) -> None:
+        """Change an image; what the disk refuses to write is in memory, and the project tries again."""
+        before = image.revision
+        try:
+            change()
+        except StorageError as error:
+            if image.revision == before:  # the project did not take it: what is there already could not be read
+                raise
+            self.unsaved.emit(str(error))
 
     def _on_touched(self) -> None:
         if not self._flush_timer.isActive():
@@ -363,10 +405,8 @@ class Workbench(QObject):
         new, gone = canvas.boxes.changes() if canvas.boxes is not None else ([], [])
         if canvas.boxes is None or not (new or gone):
             return False
-        try:
-            self.desk.open_project.images[canvas.name].change_boxes(new, gone)
-        except StorageError as error:  # the project has them in memory and tries again
-            self.unsaved.emit(str(error))
+        image = self._stored[canvas.name]
+        self._change(image, lambda: image.change_boxes(new, gone))
         canvas.boxes.handed_on()
         return True
 
@@ -447,6 +487,17 @@ class Workbench(QObject):
         self._set_busy("")
         if self.desk.project is not None and layer in self.viewer.layers:
             self._guard(lambda: self._show(layer, *copying.result()))
+
+
+def _unit(name: str) -> str:
+    """Name of a unit, or "pixel" where napari does not know it."""
+    import pint
+
+    try:
+        pint.Unit(name)
+    except Exception:  # its parser raises all sorts of things
+        return "pixel"
+    return name
 
 
 def _bytes_of(pixels: Any) -> int:
