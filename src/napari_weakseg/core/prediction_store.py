@@ -18,6 +18,7 @@ from napari_weakseg.core.errors import ProjectError
 from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.regions import Region, region_of, shape_of, start_of, stop_of
 from napari_weakseg.core.storage import read_json, storage_errors, write_atomically, write_json
+from napari_weakseg.core.units import ome_unit
 
 if TYPE_CHECKING:
     import zarr
@@ -28,7 +29,6 @@ _CHUNK_PX = {2: 512, 3: 64}
 _STATE, _DONE = "weakseg.json", "done.txt"
 _LABELS, _CERTAINTY, _OBJECTS = "0", "certainty/0", "labels/objects/0"
 _LAYOUT = 2
-_UNITS = {"µm": "micrometer", "nm": "nanometer", "mm": "millimeter"}
 
 
 def is_store(path: Path) -> bool:
@@ -218,7 +218,7 @@ def _multiscale(image: ProjectImage, names: Sequence[str]) -> dict[str, Any]:
     scale = []
     for name in names:
         size, unit = sizes.get(name.upper(), (1.0, ""))
-        known = {"unit": _UNITS.get(unit, unit)} if unit else {}
+        known = {"unit": ome_unit(unit)} if unit else {}
         axes.append({"name": name, "type": "time" if name == "t" else "space", **known})
         scale.append(size)
     transform = {"type": "scale", "scale": scale}

@@ -13,18 +13,10 @@ from napari_weakseg.core.axes import file_axes
 from napari_weakseg.core.errors import ImageError
 from napari_weakseg.core.names import PICTURES, TIFF
 from napari_weakseg.core.plain import PlainFile
+from napari_weakseg.core.units import short_unit
 
 PixelSize = Mapping[str, tuple[float, str]]
 
-_UNITS = {
-    "µm": "µm",
-    "um": "µm",
-    "micron": "µm",
-    "microns": "µm",
-    "micrometer": "µm",
-    "\\u00b5m": "µm",
-    "nanometer": "nm",
-}
 _KINDS = "TIFF, OME-TIFF, zarr, OME-Zarr, .npy, PNG or JPEG"
 
 
@@ -175,7 +167,7 @@ def _tiff_pixel_size(tiff: Any) -> PixelSize | None:
     imagej = tiff.imagej_metadata
     if not imagej or "unit" not in imagej:
         return None
-    unit = _unit(str(imagej["unit"]))
+    unit = short_unit(str(imagej["unit"]))
     sizes = {}
     for axis, tag in (("Y", "YResolution"), ("X", "XResolution")):
         if tag in tiff.pages[0].tags:
@@ -196,14 +188,10 @@ def _ome_pixel_size(xml: str) -> PixelSize | None:
     if pixels is None:
         return None
     return {
-        axis: (float(value), _unit(pixels.get(f"PhysicalSize{axis}Unit", "µm")))
+        axis: (float(value), short_unit(pixels.get(f"PhysicalSize{axis}Unit", "µm")))
         for axis in "ZYX"
         if (value := pixels.get(f"PhysicalSize{axis}"))
     } or None
-
-
-def _unit(unit: str) -> str:
-    return _UNITS.get(unit.strip().strip('"'), unit.strip().strip('"'))
 
 
 def _open_zarr(path: Path, spatial_ndim: int) -> Opened:
@@ -232,7 +220,7 @@ def _open_zarr(path: Path, spatial_ndim: int) -> Opened:
         if transform.get("type") == "scale":
             for info, value in zip(axes_info, transform["scale"], strict=True):
                 if info.get("unit") and info["name"].upper() in "ZYX":
-                    sizes[info["name"].upper()] = (float(value), _unit(str(info["unit"])))
+                    sizes[info["name"].upper()] = (float(value), short_unit(str(info["unit"])))
     array = node[finest["path"]]
     assert isinstance(array, zarr.Array)
     return Opened(array, axes, sizes or None)

@@ -1,0 +1,42 @@
+"""Units of length and time: as they are written here, and as OME writes them."""
+
+_LONG = {
+    "nm": "nanometer",
+    "µm": "micrometer",
+    "mm": "millimeter",
+    "cm": "centimeter",
+    "m": "meter",
+    "Å": "angstrom",
+    "ms": "millisecond",
+    "s": "second",
+    "min": "minute",
+    "h": "hour",
+}
+_SHORT = {
+    **{long: short for short, long in _LONG.items()},
+    **dict.fromkeys(("um", "μm", "micron", "microns", "\\u00b5m"), "µm"),
+}
+
+
+def short_unit(unit: str) -> str:
+    """How a unit is written here; one that is not known stays as it is.
+
+    Examples
+    --------
+    >>> short_unit("micron"), short_unit("nanometer"), short_unit("parsec")
+    ('µm', 'nm', 'parsec')
+    """
+    plain = unit.strip().strip('"')
+    return _SHORT.get(plain, plain)
+
+
+def ome_unit(unit: str) -> str:
+    """How OME-Zarr writes a unit.
+
+    Examples
+    --------
+    >>> ome_unit("µm"), ome_unit("um")
+    ('micrometer', 'micrometer')
+    """
+    short = short_unit(unit)
+    return _LONG.get(short, short)
