@@ -207,3 +207,17 @@ def test_a_project_is_given_free_where_the_old_one_cannot_be_closed(opened, tmp_
     old.close()
     Project.open(path).close()
     assert refused
+
+
+def test_an_image_file_is_known_again_under_another_name(opened, tmp_path, monkeypatch):
+    pixels = np.arange(1200, dtype=np.uint16).reshape(30, 40)
+    referring(opened, tmp_path / "exp1", pixels)
+    monkeypatch.setattr(Image, "source", SimpleNamespace(path=str(tmp_path / "exp1" / "img.tif")))
+    assert opened.stored(Image(pixels, name="another name"), ()) == ("img", "YX")
+
+
+@pytest.mark.parametrize(("unit", "short"), [("nm", "nm"), ("mm", "mm"), ("um", "µm")])
+def test_pixel_sizes_are_positive_and_have_short_units(opened, unit, short):
+    opened.new("cells")
+    name = opened.add(layer(scale=(-0.5, 0.25), units=(unit, unit)), "YX")
+    assert opened.project.images[name].pixel_size == {"Y": (0.5, short), "X": (0.25, short)}

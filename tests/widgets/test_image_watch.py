@@ -6,6 +6,7 @@ import pytest
 from conftest import two_discs
 from napari_weakseg.core.project import Project
 from napari_weakseg.widgets.desk import annotation_of
+from napari_weakseg.widgets.overlay import Role
 
 
 @pytest.fixture
@@ -95,3 +96,34 @@ def test_a_pixel_size_that_is_set_late_is_kept_with_the_project(viewer, ready):
     bench.close_project()
     with Project.open(path) as again:
         assert again.images["cells"].source.pixel_size == sizes
+
+
+def test_nothing_is_taken_over_into_another_picture(viewer, ready, monkeypatch):
+    said = []
+    monkeypatch.setattr("napari_weakseg.widgets.messages.warn", lambda *given: said.append(" ".join(given)))
+    bench, layer = ready.controller.bench, viewer.layers["cells"]
+    canvas = bench.current
+    for role in (Role.GROWN, Role.PREDICTION):
+        canvas.show_block(role, (), (0, 0), np.full(layer.data.shape, 2, np.uint8))
+    layer.data = np.ascontiguousarray(layer.data[:, ::-1])
+    accepting = ready.controller.accepting
+    for take_over in (accepting.accept_object, accepting.accept_class, accepting.accept_grown):
+        said.clear()
+        canvas.annotation.selected_label = 2
+        take_over()
+        assert "Nothing can be painted" in said[0]
+    assert not canvas.annotation.data.any()
+
+
+def test_boxes_stay_locked_while_they_are_stepped_through(viewer, ready, tmp_path):
+    bench = ready.controller.bench
+    with Project.create(tmp_path / "volume.weakseg", ("background", "cell"), ndim=3) as project:
+        image = project.add_image(np.stack([two_discs()] * 5), name="a", axes="ZYX")
+        image.add_box("cell", (1, 10, 10), (4, 20, 20))
+    bench.open_project(project.path)
+    layer, boxes = bench.current.image, bench.current.boxes.layer
+    layer.data = layer.data[::-1].copy() + 1
+    assert not boxes.editable
+    viewer.dims.set_point(0, 1)
+    viewer.dims.set_point(0, 3)
+    assert not boxes.editable

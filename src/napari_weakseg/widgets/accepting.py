@@ -44,22 +44,19 @@ class Accepting(QObject):
 
     def accept_object(self) -> None:
         """Take over the object under the mouse."""
-        canvas = self._current()
-        if canvas is not None:
-            self._tell(canvas.accept_object(self._viewer.cursor.position), _NO_OBJECT)
+        position = self._viewer.cursor.position
+        self._accept(lambda canvas: canvas.accept_object(position), _NO_OBJECT)
 
     def accept_class(self) -> None:
         """Take over everything predicted of the class that is painted with."""
-        canvas = self._current()
-        if canvas is not None:
-            count = canvas.accept_class(int(canvas.annotation.selected_label))
-            self._tell(count, "Nothing new of the class you paint with is predicted on this screen.")
+        self._accept(
+            lambda canvas: canvas.accept_class(int(canvas.annotation.selected_label)),
+            "Nothing new of the class you paint with is predicted on this screen.",
+        )
 
     def accept_grown(self) -> None:
         """Take over everything that has grown."""
-        canvas = self._current()
-        if canvas is not None:
-            self._tell(canvas.accept_grown(), "Nothing has grown here beyond what is painted.")
+        self._accept(lambda canvas: canvas.accept_grown(), "Nothing has grown here beyond what is painted.")
 
     def stop_clicking(self) -> None:
         """Paint again when the mouse is pressed."""
@@ -107,7 +104,12 @@ class Accepting(QObject):
         if not moved:
             self.accept_object()
 
-    def _tell(self, count: int, nothing: str) -> None:
+    def _accept(self, accept: "Callable[[ImageCanvas], int]", nothing: str) -> None:
+        """Take something over and say how many pixels, or that there is nothing."""
+        canvas, counts = self._current(), list[int]()
+        if canvas is None or not messages.guarded(lambda: counts.append(accept(canvas))):
+            return
+        count = sum(counts)
         if count:
             self._viewer.status = f"{count} pixels taken over; Ctrl+Z undoes it."
         else:

@@ -108,12 +108,13 @@ class BoxShapes:
 
     def _put(self, shapes: ShapesCopy) -> None:
         """Replace all shapes without a word about it."""
-        events = self.layer.events
+        events, editable = self.layer.events, self.layer.editable
         with events.data.blocker(self._on_data), events.features.blocker(self._touch):
             self.layer.data = shapes.data
             self.layer.edge_width = shapes.edge_widths
             self.layer.features = shapes.features  # napari takes the last row for the next shape now
             self._set_defaults()
+        self.layer.editable = editable  # napari allows it with new data
 
     def _selected(self) -> list[int]:
         """Shapes that were selected on purpose: napari leaves what was just drawn selected."""

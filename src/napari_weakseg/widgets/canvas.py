@@ -263,6 +263,7 @@ class ImageCanvas:
 
     def _take_over(self, wanted: NDArray[np.bool_], value: int | NDArray[np.uint8], region: Region = ()) -> int:
         """Paint what is wanted of the frame on screen, or of a region of it; returns the number of pixels."""
+        self._check_editable()
         frame = self.frame
         found = accept.unpainted(wanted, self._frame_of(Role.ANNOTATION)[region])
         count = int(found[0].size)
@@ -322,8 +323,7 @@ class ImageCanvas:
             In three dimensions, where napari draws none, and across the planes that boxes of a volume reach through.
         """
         self._check_planes()
-        if not self.annotation.editable:
-            raise AnnotationError("Nothing can be drawn here now.", "The notice in the panel says why.")
+        self._check_editable()
         boxes = self.boxes or self._make_boxes(())
         if boxes.layer not in self.viewer.layers:
             self.viewer.add_layer(boxes.layer)
@@ -355,6 +355,10 @@ class ImageCanvas:
     def drafts(self) -> tuple[int, ...]:
         """How many ends are still to be said of each rectangle in a volume that is no box yet."""
         return self.boxes.drafts if self.boxes is not None else ()
+
+    def _check_editable(self) -> None:
+        if not self.annotation.editable:
+            raise AnnotationError("Nothing can be painted or drawn here now.", "The notice in the panel says why.")
 
     def _check_planes(self) -> None:
         """Boxes are drawn in planes, and those of a volume in the planes that the first spatial axis steps through."""

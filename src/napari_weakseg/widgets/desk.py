@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_weakseg.core.classes import ClassInfo
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import ProjectError, StorageError, WeaksegError
+from napari_weakseg.core.units import short_unit
 from napari_weakseg.widgets.overlay import KEY, pixels_of
 
 if TYPE_CHECKING:
@@ -222,9 +223,9 @@ class Desk:
         It has the layer's name or file, the same pixels, and is not among those shown already.
         """
         names = {layer.name, layer.metadata.get(KEY, {}).get("image")}
-        file = layer.source.path and Path(layer.source.path)
+        file = Path(layer.source.path).resolve() if layer.source.path else None
         for name, image in self.open_project.images.items():
-            if name not in shown and (name in names or (file and image.path == file)):
+            if name not in shown and (name in names or image.path.resolve() == file):
                 with suppress(WeaksegError):  # its file is gone: the layer joins as another image
                     for axes in dict.fromkeys((image.axes.replace("S", "C"), _shown_axes(image.source))):
                         if _same_pixels(layer, axes, image):
@@ -416,7 +417,7 @@ def _pixel_size(layer: "Image", axes: str) -> dict[str, tuple[float, str]] | Non
     """Scale and unit of each axis where the layer has a real unit."""
     own = axes[:-1] if layer.rgb else axes
     sizes = {
-        axis: (float(scale), "µm" if str(unit) == "micrometer" else str(unit))
+        axis: (abs(float(scale)), short_unit(str(unit)))  # a layer may be turned over
         for axis, scale, unit in zip(own, layer.scale, layer.units, strict=True)
         if axis != "C" and str(unit) not in ("pixel", "dimensionless")
     }
