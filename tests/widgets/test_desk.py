@@ -137,7 +137,8 @@ def test_the_default_place_is_the_users_data_folder():
 
 
 def test_merging_makes_a_third_project_and_leaves_both(opened, tmp_path):
-    opened.new("fibres", classes=("background", "fibre"), folder=tmp_path / "fibres.weakseg")
+    Project.create(tmp_path / "fibres.weakseg", ("background", "fibre")).close()
+    opened.open(tmp_path / "fibres.weakseg")
     paint(opened, opened.add(layer(), "YX"))
     opened.close()
     opened.new("cells", classes=("background", "cell"))

@@ -228,13 +228,13 @@ def test_a_project_that_is_busy_is_not_left_for_an_image_of_another(qtbot, viewe
     other.metadata["napari-weakseg"] = {"image": "other", "project": str(path.with_name("else.weakseg"))}
     Project.create(path.with_name("else.weakseg"), ("background", "cell")).close()
     again.controller.projects.list_images()
-    again.controller.link._phase = Phase.TRAINING
+    again.controller.link._set_phase(Phase.TRAINING, "")
     again.controller.projects.go_next()
     assert bench.desk.project.path == path
     again.controller.projects._on_chosen(1)
     assert bench.desk.project.path == path
     assert "Stop" in said[0]
-    again.controller.link._phase = Phase.IDLE
+    again.controller.link._set_phase(Phase.IDLE, "")
     again.controller.projects.go_next()
     assert bench.desk.project.path == path
     with Project.open(path.with_name("else.weakseg")):

@@ -89,11 +89,11 @@ def test_paint_train_see_undo_accept_pause_resume_save_close(qtbot, dock, tmp_pa
     hand.stroke((60, 100), (60, 102))
     qtbot.waitUntil(lambda: painted(panel)[60, 101] == 2)
     told = []
-    link.session.annotations_changed = told.append
+    link._session.annotations_changed = told.append
     hand.press_key(Qt.Key.Key_Z, CTRL)
     qtbot.waitUntil(lambda: painted(panel)[60, 101] == 0)
     assert told == ["cells"]
-    del link.session.annotations_changed
+    del link._session.annotations_changed
 
     panel.train_box.pause.click()
     qtbot.waitUntil(lambda: link.phase is Phase.PAUSED, timeout=10_000)

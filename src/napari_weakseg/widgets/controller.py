@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QCoreApplication, QObject, QTimer
 
 from napari_weakseg.core.config import TrainConfig
-from napari_weakseg.engine.messages import Failed, Phase, Progress
+from napari_weakseg.engine.messages import Failed, Phase, Progress, Saved
 from napari_weakseg.widgets import messages
 from napari_weakseg.widgets.accepting import Accepting
 from napari_weakseg.widgets.box_editing import BoxEditing
@@ -66,8 +65,7 @@ class Controller(QObject):
         self._looked = _single_shot(self, _VIEW_MS, self._look)
         guard = messages.guarded
         self.bench = Workbench(viewer, desk, guard, self)
-        self.bench.may_leave = lambda: Action.CHANGE_PROJECT in self._enabled()
-        self.link = EngineLink(make_session, self.bench.canvases_get, self)
+        self.link = EngineLink(make_session, self.bench.canvases.get, self)
         self.marking = Marking(self.bench, panel.class_table, guard, self)
         self.completeness = Completeness(self.bench, panel.notices, self)
         self.boxes = BoxEditing(self.bench, panel.notices, self)
@@ -322,8 +320,8 @@ class Controller(QObject):
         messages.warn(event.problem, event.remedy, event.details)
         self._update()
 
-    def _on_saved(self, path: Path) -> None:
-        self.viewer.status = f"What was learned is saved in {path}"
+    def _on_saved(self, event: Saved) -> None:
+        self.viewer.status = f"What was learned is saved in {event.path}"
 
     def retry(self) -> None:
         """Train again after a failure."""
@@ -371,6 +369,7 @@ class Controller(QObject):
 
     def _update(self) -> None:
         actions, panel, canvas = self._enabled(), self.panel, self.bench.current
+        self.bench.may_leave = Action.CHANGE_PROJECT in actions
         panel.train_box.set_enabled(actions)
         panel.accept_box.set_enabled(Action.ACCEPT in actions)
         panel.next_box.button.setEnabled(Action.SUGGEST in actions)

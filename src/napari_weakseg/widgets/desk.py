@@ -70,15 +70,13 @@ class Desk:
         ndim: int = 2,
         classes: Sequence[str | ClassInfo] = DEFAULT_CLASSES,
         config: TrainConfig | None = None,
-        folder: Path | None = None,
     ) -> "Project":
-        """Put the open project away and make another, at `folder` or under `root`."""
+        """Put the open project away and make another under `root`."""
         from napari_weakseg.core.project import Project
 
         self.close()
-        path = folder or self._free_path(name)
-        self.project = Project.create(path, classes, ndim=ndim, config=config)
-        self.unnamed = folder is None
+        self.project = Project.create(self._free_path(name), classes, ndim=ndim, config=config)
+        self.unnamed = True
         return self.project
 
     def open(self, path: Path) -> "Project":

@@ -8,18 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_weakseg.engine.messages import (
-    Conflict,
-    Failed,
-    GrownPreview,
-    Phase,
-    Preview,
-    Progress,
-    Reviewed,
-    Saved,
-    StateChanged,
-    Suggested,
-)
+from napari_weakseg.engine.messages import Conflict, GrownPreview, Phase, Preview, StateChanged
 from napari_weakseg.widgets.canvas import ImageCanvas, spatial_region
 from napari_weakseg.widgets.overlay import Role
 
@@ -45,9 +34,9 @@ class EngineLink(QObject):
     progressed = Signal(object)  # Progress
     failed = Signal(object)  # Failed
     conflicts_changed = Signal(str, int)  # image, pixels
-    saved = Signal(object)  # Path
-    suggested = Signal(object)  # tuple of Suggestion
-    reviewed = Signal(object)  # tuple of ClaimTrust
+    saved = Signal(object)  # Saved
+    suggested = Signal(object)  # Suggested
+    reviewed = Signal(object)  # Reviewed
     predicted = Signal(object)  # Predicted
     stored = Signal(object)  # Stored
     refused = Signal(object)  # Refused
@@ -84,24 +73,19 @@ class EngineLink(QObject):
         """Whether there is anything to predict with."""
         return self._session is not None and self._session.status.trained
 
-    @property
-    def session(self) -> "Session | None":
-        """The session, or None where no project is open."""
-        return self._session
-
     def open(self, project: "Project") -> None:
         """Listen to another project."""
         self.close()
         session = self._session = self._make_session(project)
         session.state_changed.connect(self._on_state)
-        session.progress.connect(self._on_progress)
+        session.progress.connect(self.progressed.emit)
         session.preview.connect(self._on_preview)
         session.grown_changed.connect(self._on_grown)
-        session.failed.connect(self._on_failed)
-        session.saved.connect(self._on_saved)
+        session.failed.connect(self.failed.emit)
+        session.saved.connect(self.saved.emit)
         session.conflict.connect(self._on_conflict)
-        session.suggested.connect(self._on_suggested)
-        session.reviewed.connect(self._on_reviewed)
+        session.suggested.connect(self.suggested.emit)
+        session.reviewed.connect(self.reviewed.emit)
         session.predicted.connect(self.predicted.emit)
         session.stored.connect(self.stored.emit)
         session.refused.connect(self.refused.emit)
@@ -203,9 +187,6 @@ class EngineLink(QObject):
     def _on_state(self, event: StateChanged) -> None:
         self._set_phase(event.phase, event.message)
 
-    def _on_progress(self, event: Progress) -> None:
-        self.progressed.emit(event)
-
     def _on_preview(self, event: Preview) -> None:
         canvas = self._canvas_of(event.image)
         if canvas is not None:
@@ -215,18 +196,6 @@ class EngineLink(QObject):
         canvas = self._canvas_of(event.image)
         if canvas is not None:
             canvas.show_block(Role.GROWN, event.frame, (0,) * event.labels.ndim, event.labels)
-
-    def _on_failed(self, event: Failed) -> None:
-        self.failed.emit(event)
-
-    def _on_suggested(self, event: Suggested) -> None:
-        self.suggested.emit(event.suggestions)
-
-    def _on_reviewed(self, event: Reviewed) -> None:
-        self.reviewed.emit(event.claims)
-
-    def _on_saved(self, event: Saved) -> None:
-        self.saved.emit(event.path)
 
     def _on_conflict(self, event: Conflict) -> None:
         self.conflicts_changed.emit(event.image, event.pixels)

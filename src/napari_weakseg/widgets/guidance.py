@@ -7,7 +7,7 @@ import numpy as np
 from qtpy.QtCore import QObject
 
 from napari_weakseg.core.errors import AnnotationError
-from napari_weakseg.engine.messages import Refused
+from napari_weakseg.engine.messages import Refused, Reviewed, Suggested
 from napari_weakseg.widgets import messages
 from napari_weakseg.widgets.engine_link import EngineLink
 from napari_weakseg.widgets.next_box import ClaimsBox, NextBox
@@ -99,14 +99,15 @@ class Guidance(QObject):
         self._link.marks_changed(image.name)
         messages.info(f"“{layer.name}” is taken as a mask of “{image.name}” that may be wrong; its weight is learned.")
 
-    def _on_suggested(self, suggestions: "Sequence[Suggestion]") -> None:
-        self._suggestions = suggestions
+    def _on_suggested(self, event: Suggested) -> None:
+        suggestions = self._suggestions = event.suggestions
         rows = [(_where(s.image, s.frame), _MARKS[s.kind], _time(s.seconds)) for s in suggestions]
         self._next.set_rows(rows, [s.reason for s in suggestions])
         if not suggestions:
             self._next.say("Everything is annotated.")
 
-    def _on_reviewed(self, claims: "Sequence[ClaimTrust]") -> None:
+    def _on_reviewed(self, event: Reviewed) -> None:
+        claims = event.claims
         self._trusts = claims[:_MOST_CLAIMS]
         rows = [(_where(c.image, c.frame), str(c.pixels), f"{c.weight:.2f}") for c in self._trusts]
         tip = "0: it contradicts your exact images; 1: it agrees; 0.5: nothing is known yet. Nothing is ever deleted."

@@ -15,8 +15,6 @@ from napari_weakseg.widgets.workbench import Workbench
 if TYPE_CHECKING:
     from napari_weakseg.widgets.canvas import ImageCanvas
 
-_MAX_KEYS = 9
-
 
 class Marking(QObject):
     """Edits classes, coverage and tags of the image worked on.

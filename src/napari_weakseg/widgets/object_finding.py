@@ -7,6 +7,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QFileDialog
 
+from napari_weakseg.core.names import result_name
 from napari_weakseg.core.tables import object_table, write_table
 from napari_weakseg.engine.messages import Predicted, Refused
 from napari_weakseg.widgets import messages
@@ -68,7 +69,7 @@ class ObjectFinding(QObject):
     def show(self) -> None:
         """Show what was found as the sliders say."""
         found = self._found
-        canvas = None if found is None else self._bench.canvases_get(found.image)
+        canvas = None if found is None else self._bench.canvases.get(found.image)
         if found is None or found.fragments is None or canvas is None:
             return
         split, smallest = self._box.value()
@@ -87,7 +88,7 @@ class ObjectFinding(QObject):
         if found is None or found.fragments is None:
             return
         project = self._bench.desk.open_project
-        start = project.prediction_dir / f"{found.image}_objects.csv"
+        start = project.prediction_dir / f"{result_name(found.image, project.images)}_objects.csv"
         chosen, _ = QFileDialog.getSaveFileName(None, "Save a table of the objects", str(start), "CSV (*.csv)")
         if chosen:
             messages.guarded(lambda: self._write_table(Path(chosen)))

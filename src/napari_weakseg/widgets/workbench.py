@@ -69,7 +69,7 @@ class Workbench(QObject):
         self.canvases: dict[str, ImageCanvas] = {}
         self._stored: dict[str, ProjectImage] = {}  # of each canvas, whatever project is open when it hands on
         self.current: ImageCanvas | None = None
-        self.may_leave: Callable[[], bool] = lambda: True  # whether another project may be opened
+        self.may_leave = True  # whether another project may be opened
         self.guess = Guess("", True)
         self.busy = ""
         self._closed = False
@@ -87,10 +87,6 @@ class Workbench(QObject):
     def image(self) -> "ProjectImage | None":
         """The image worked on, as the project has it."""
         return None if self.current is None else self.desk.open_project.images[self.current.name]
-
-    def canvases_get(self, name: str) -> ImageCanvas | None:
-        """Canvas of an image of the project, or None where it is not in the viewer."""
-        return self.canvases.get(name)
 
     def _canvas_of(self, layer: "Image") -> ImageCanvas | None:
         # compared by value: napari hands a plugin another proxy of the same layer each time
@@ -163,7 +159,7 @@ class Workbench(QObject):
         if LEFT not in noted:
             return
         path, project = Path(noted[LEFT]), self.desk.project
-        if project is not None and path.resolve() != project.path.resolve() and not self.may_leave():
+        if project is not None and path.resolve() != project.path.resolve() and not self.may_leave:
             raise ProjectError(
                 f"The marks of “{layer.name}” are in another project, and something is being learned, saved or read.",
                 "Wait for it, or press Stop, then choose the image.",
@@ -432,9 +428,10 @@ class Workbench(QObject):
         self._thread.shutdown(wait=True, cancel_futures=True)
         project, current, canvases = self.desk.project, self.current, list(self.canvases.values())
         if not remove:  # the window closes as well
-            self.desk.is_shown = lambda folder: False
+            self.desk.is_shown = _nothing_is_shown
         self._close_canvases(remove=remove)
         self.desk.close()
+        self.desk.is_shown = _nothing_is_shown
         stop_timer(self._flush_timer)
         if remove and project is not None and project.path.exists():
             for canvas in canvases:
@@ -450,7 +447,8 @@ class Workbench(QObject):
         self.current_changed.emit()
 
     def _close_canvases(self, *, remove: bool) -> None:
-        canvases, self.canvases, self.current = list(self.canvases.values()), {}, None
+        canvases, self.current = list(self.canvases.values()), None
+        self.canvases.clear()
         for canvas in canvases:
             self._close_canvas(canvas, remove=remove)
         if canvases:
@@ -502,6 +500,10 @@ def _unit(name: str) -> str:
 
 def _bytes_of(pixels: Any) -> int:
     return int(math.prod(pixels.shape)) * int(np.dtype(pixels.dtype).itemsize)
+
+
+def _nothing_is_shown(folder: Path) -> bool:
+    return False
 
 
 def stop_timer(timer: QTimer) -> None:
