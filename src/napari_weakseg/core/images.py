@@ -156,14 +156,17 @@ class ImageSource:
         return block if CHANNEL in self.axes else block[np.newaxis]
 
     def same_pixels(self, other: "ImageSource") -> bool:
-        """Tell whether another image has the same axes, shape, type and values; of large ones a sample is compared.
+        """Tell whether another image has the same values along the label axes; of large ones a sample is compared.
+
+        Order of the axes and type of the numbers may be others.
 
         Raises
         ------
         ImageError
             If one of them cannot be read.
         """
-        if (self.axes, self.shape, self.dtype) != (other.axes, other.shape, other.dtype):
+        mine, its = ((image.label_axes, image.label_shape, image.n_channels, image.is_rgb) for image in (self, other))
+        if mine != its:
             return False
         return all(
             np.array_equal(self.read_exactly(r), other.read_exactly(r), equal_nan=True) for r in self._sample_regions()
