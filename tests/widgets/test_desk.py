@@ -222,3 +222,11 @@ def test_pixel_sizes_are_positive_and_have_short_units(opened, unit, short):
     opened.new("cells")
     name = opened.add(layer(scale=(-0.5, 0.25), units=(unit, unit)), "YX")
     assert opened.project.images[name].pixel_size == {"Y": (0.5, short), "X": (0.25, short)}
+
+
+def test_images_are_told_apart_by_every_digit_and_known_again_in_another_type(opened):
+    opened.new("cells")
+    pixels = np.arange(1200, dtype=np.uint32).reshape(30, 40) + 2**30
+    opened.add(Image(pixels, name="cells"), "YX")
+    assert opened.stored(Image(pixels.astype(np.int64), name="cells"), ()) == ("cells", "YX")
+    assert opened.stored(Image(pixels + (pixels == pixels[3, 4]), name="cells"), ()) is None

@@ -1,13 +1,13 @@
 """The boxes of a project's image, kept equal to the shapes of a layer. No Qt."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_weakseg.core.annotations import Box
-from napari_weakseg.widgets.box_outline import Outlines
 from napari_weakseg.widgets.box_shapes import CHOOSING, BoxShapes, ShapesCopy
 from napari_weakseg.widgets.overlay import Placement
 
@@ -25,7 +25,7 @@ class BoxLayer(BoxShapes):
     ----------
     boxes : sequence of Box
         What the project holds.
-    name, image, place, spatial_ndim, colors, on_touched
+    name, image, place, **settings
         As in `BoxShapes`.
 
     Attributes
@@ -36,22 +36,11 @@ class BoxLayer(BoxShapes):
         How many ends (first and last plane) are still to be said of each draft, as `changes` has found them.
     """
 
-    def __init__(
-        self,
-        name: str,
-        image: str,
-        place: Placement,
-        boxes: Sequence[Box],
-        *,
-        spatial_ndim: int,
-        colors: Sequence[str],
-        on_touched: Callable[[], None],
-    ) -> None:
-        self._known = self._now = Counter(box for box in boxes if Outlines(place, spatial_ndim).fits(box))
+    def __init__(self, name: str, image: str, place: Placement, boxes: Sequence[Box], **settings: Any) -> None:
+        super().__init__(name, image, place, boxes, **settings)
+        self._known = self._now = Counter(filter(self._outlines.fits, boxes))
         self._stale, self._n_seen = False, self._known.total()
-        self.counts, self.drafts = _by_class(self._known), ()
-        shown = list(self._known.elements())
-        super().__init__(name, image, place, shown, spatial_ndim=spatial_ndim, colors=colors, on_touched=on_touched)
+        self.counts, self.drafts = _by_class(self._known), tuple[int, ...]()
         self._past, self._future = deque[ShapesCopy](maxlen=_UNDO), deque[ShapesCopy](maxlen=_UNDO)
         self._state: tuple[Counter[Box], tuple[int, ...]] | None = (self._known, ())
         self._present = self._shapes()

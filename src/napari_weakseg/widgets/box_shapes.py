@@ -42,7 +42,7 @@ class BoxShapes:
         Of the image, in the project.
     place : Placement
     boxes : sequence of Box
-        What is shown.
+        What is shown, as far as a box lies in one frame.
     spatial_ndim : int
     colors : sequence of str
         One for each class.
@@ -70,6 +70,7 @@ class BoxShapes:
         from napari.layers import Shapes
 
         self._outlines, self._colors, self._on_touched = Outlines(place, spatial_ndim), tuple(colors), on_touched
+        boxes = [box for box in boxes if self._outlines.fits(box)]
         self.layer = Shapes(
             [self._outlines.corners(box) for box in boxes],
             ndim=len(place.shape),

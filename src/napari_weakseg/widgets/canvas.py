@@ -122,14 +122,14 @@ class ImageCanvas:
         self.select()
 
     def _make(self, role: Role, data: NDArray[np.uint8]) -> None:
-        layer = make_layer(role, data, self.place, image=self.name, name=self._free_name(role))
+        layer = make_layer(role, data, self.place, image=self.name, name=self.free_name(role))
         paint_colors(layer, self._colors, role)
         self.layers[role] = layer
         self.viewer.add_layer(layer)
 
     def _make_boxes(self, boxes: Sequence[Box]) -> BoxLayer:
         self.boxes = BoxLayer(
-            self._free_name("boxes"),
+            self.free_name("boxes"),
             self.name,
             self.place,
             boxes,
@@ -141,7 +141,8 @@ class ImageCanvas:
         self._on_step()
         return self.boxes
 
-    def _free_name(self, name: str) -> str:
+    def free_name(self, name: str) -> str:
+        """Name of a layer for the image, with the image's own where another has it."""
         taken = {layer.name for layer in self.viewer.layers}
         return str(name) if name not in taken else f"{name} · {self.name}"
 

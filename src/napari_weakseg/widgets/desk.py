@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_weakseg.core.classes import ClassInfo
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import ProjectError, StorageError, WeaksegError
+from napari_weakseg.core.names import unused
 from napari_weakseg.core.units import short_unit
 from napari_weakseg.widgets.overlay import KEY, pixels_of
 
@@ -181,9 +182,9 @@ class Desk:
     def add(self, layer: "Image", axes: str) -> str:
         """Add a layer's image, by path where its file is just that array; returns its name in the project."""
         letters = image_axes(layer, axes)
-        path = _own_file(layer, letters)
+        path = _own_file(layer, axes)
         project = self.open_project
-        name = _free_name(layer.name, project.images)
+        name = unused(layer.name, project.images)
         size = _pixel_size(layer, axes)
         if path is not None:
             return project.add_image(path, name=name, axes=letters, pixel_size=size).name
@@ -226,20 +227,15 @@ class Desk:
             if name not in shown and (name in names or image.path.resolve() == file):
                 with suppress(WeaksegError):  # its file is gone: the layer joins as another image
                     for axes in dict.fromkeys((image.axes.replace("S", "C"), _shown_axes(image.source))):
-                        if _same_pixels(layer, axes, image):
+                        if shows(layer, axes, image.source):
                             return name, axes
         return None
 
     def _free_path(self, name: str) -> Path:
         stem = re.sub(r"[^\w.-]+", "_", name).strip("._")[:40] or "image"
         stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
-        number = 1
-        while True:
-            tail = "" if number == 1 else f"_{number}"
-            path = self.root / f"{stem}_{stamp}{tail}{SUFFIX}"
-            if not path.exists():
-                return path
-            number += 1
+        taken = {path.stem for path in self.root.glob(f"*{SUFFIX}")}
+        return self.root / f"{unused(f'{stem}_{stamp}', taken)}{SUFFIX}"
 
 
 def used(project: "Project") -> bool:
@@ -337,10 +333,13 @@ def image_axes(layer: "Image", axes: str) -> str:
 
 
 def shows(layer: "Image", axes: str, source: "ImageSource") -> bool:
-    """Tell whether a layer with these axes (S = colour) shows the pixels of an image."""
+    """Tell whether a layer with these axes shows the pixels of an image; of large ones a sample is compared."""
     from napari_weakseg.core.images import ImageSource
 
-    return source.same_pixels(ImageSource.open(pixels_of(layer), axes))
+    pixels = pixels_of(layer)
+    if len(axes) != pixels.ndim:
+        return False
+    return source.same_pixels(ImageSource.open(pixels, image_axes(layer, axes), layer.name))
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -375,40 +374,12 @@ def _own_file(layer: "Image", axes: str) -> Path | None:
     if path is None or path.suffix.lower() not in _READABLE:
         return None
     try:
-        source = ImageSource.open(path, axes)
+        source = ImageSource.open(path, image_axes(layer, axes))
         same = shows(layer, axes, source)
         source.close()
     except WeaksegError:
         return None
     return path if same else None
-
-
-def _same_pixels(layer: "Image", axes: str, image: "ProjectImage") -> bool:
-    """Tell whether a layer with these axes holds just what an image of the project does."""
-    from napari_weakseg.core.images import ImageSource
-
-    stored = image.source
-    if len(axes) != pixels_of(layer).ndim or layer.rgb != stored.is_rgb:
-        return False
-    given = ImageSource.open(pixels_of(layer), image_axes(layer, axes), layer.name)
-    if (given.label_axes, given.label_shape, given.n_channels) != (
-        stored.label_axes,
-        stored.label_shape,
-        stored.n_channels,
-    ):
-        return False
-    first, *rest = stored.label_shape
-    step = first if len(rest) == 1 else 1  # a plane, or what is at one place of the first axis, in memory
-    slabs = ((slice(i, i + step), *(slice(0, size) for size in rest)) for i in range(0, first, step))
-    return all(np.array_equal(given.read(slab), stored.read(slab), equal_nan=True) for slab in slabs)
-
-
-def _free_name(name: str, taken: Any) -> str:
-    number, free = 1, name
-    while free in taken:
-        number += 1
-        free = f"{name}-{number}"
-    return free
 
 
 def _pixel_size(layer: "Image", axes: str) -> dict[str, tuple[float, str]] | None:

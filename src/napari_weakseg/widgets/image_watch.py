@@ -7,7 +7,7 @@ from qtpy.QtCore import QObject
 from napari_weakseg.core.errors import WeaksegError
 from napari_weakseg.widgets import messages
 from napari_weakseg.widgets.canvas import ImageCanvas
-from napari_weakseg.widgets.desk import image_axes, shows
+from napari_weakseg.widgets.desk import shows
 from napari_weakseg.widgets.side_boxes import NoticeBox
 from napari_weakseg.widgets.workbench import Workbench
 
@@ -61,10 +61,9 @@ class ImageWatch(QObject):
         """Tell whether the layer shows what the project holds; a file that is gone is taken as it was."""
         if canvas.image.data is canvas.picture:
             return True
-        axes = image_axes(canvas.image, canvas.axes)
         try:
             return canvas.in_shape and shows(
-                canvas.image, axes, self._bench.desk.open_project.images[canvas.name].source
+                canvas.image, canvas.axes, self._bench.desk.open_project.images[canvas.name].source
             )
         except WeaksegError:
             return False

@@ -125,10 +125,9 @@ class ObjectFinding(QObject):
         if canvas.objects is None:
             layers = self._bench.viewer.layers
             data = np.zeros(canvas.place.shape, np.int32)
-            name = _ROLE if _ROLE not in layers else f"{_ROLE} · {canvas.name}"
             metadata = {KEY: {"role": _ROLE, "image": canvas.name}}
             settings: dict[str, Any] = canvas.place.settings
-            canvas.objects = Labels(data, name=name, metadata=metadata, opacity=_OPACITY, **settings)
+            canvas.objects = Labels(data, name=canvas.free_name(_ROLE), metadata=metadata, opacity=_OPACITY, **settings)
             canvas.objects.editable = False
             canvas.objects.visible = canvas is self._bench.current
             active = layers.selection.active
