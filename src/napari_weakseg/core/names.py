@@ -1,7 +1,7 @@
 """Names: of an image, from its file, and of its results, as every system accepts them."""
 
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable
 from itertools import chain, count
 from pathlib import Path
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_weakseg.core.classes import ClassInfo
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import ProjectError, StorageError, WeaksegError
-from napari_weakseg.core.names import unused
+from napari_weakseg.core.names import PICTURES, SUFFIXES, distinct
 from napari_weakseg.core.units import short_unit
 from napari_weakseg.widgets.overlay import KEY, pixels_of
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 DEFAULT_CLASSES = ("background", "object")
 SUFFIX = ".weakseg"
-_READABLE = {".tif", ".tiff", ".npy", ".zarr"}  # referred to by path; all else is copied into the project
 
 
 def default_root() -> Path:
@@ -184,7 +183,7 @@ class Desk:
         letters = image_axes(layer, axes)
         path = _own_file(layer, axes)
         project = self.open_project
-        name = unused(layer.name, project.images)
+        name = distinct(layer.name, project.images)
         size = _pixel_size(layer, axes)
         if path is not None:
             return project.add_image(path, name=name, axes=letters, pixel_size=size).name
@@ -235,7 +234,7 @@ class Desk:
         stem = re.sub(r"[^\w.-]+", "_", name).strip("._")[:40] or "image"
         stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
         taken = {path.stem for path in self.root.glob(f"*{SUFFIX}")}
-        return self.root / f"{unused(f'{stem}_{stamp}', taken)}{SUFFIX}"
+        return self.root / f"{distinct(f'{stem}_{stamp}', taken)}{SUFFIX}"
 
 
 def used(project: "Project") -> bool:
@@ -371,7 +370,7 @@ def _own_file(layer: "Image", axes: str) -> Path | None:
     from napari_weakseg.core.images import ImageSource
 
     path = Path(layer.source.path) if layer.source.path else None
-    if path is None or path.suffix.lower() not in _READABLE:
+    if path is None or path.suffix.lower() not in SUFFIXES - PICTURES:  # these are copied
         return None
     try:
         source = ImageSource.open(path, image_axes(layer, axes))
