@@ -122,6 +122,7 @@ def test_a_forest_that_tells_held_out_marks_no_better_than_chance_is_left_out(
     store = store_of(make_project, 3, alike=alike, speckled=True)
     for block in store.blocks:
         block.held_out[:, :16] = True
+        block.refresh()
     early = EarlyForest(store, np.random.default_rng(0), seed=0, wanted=True)
     early.begin(2, 1, 2)
     early.learn(0)
