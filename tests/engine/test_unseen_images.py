@@ -1,12 +1,12 @@
 """While few images are marked, the forest is kept as far as it is right about images that it has not seen."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
+from napari_weakseg.core.project import Project
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.early import EarlyForest
 from napari_weakseg.engine.forest import PixelForest
@@ -14,7 +14,6 @@ from napari_weakseg.engine.store import BlockStore
 from napari_weakseg.engine.unseen_images import UnseenImages
 
 MakeProject = Callable[..., Any]
-new_forest = partial(PixelForest, 2, 1, 2, seed=0, jobs=1)
 
 
 def store_of(make_project: MakeProject, images: int, *, alike: bool, speckled: bool = False) -> BlockStore:
@@ -28,7 +27,11 @@ def store_of(make_project: MakeProject, images: int, *, alike: bool, speckled: b
             labels = rng.integers(1, 3, (12, 12), np.uint8).repeat(4, 0).repeat(4, 1)
         pixels = np.where(labels == 2, 0.9, 0.3) if alike else np.full(labels.shape, 0.5)
         project.add_image(pixels + rng.normal(0, 0.05, labels.shape), name=f"i{i}", axes="YX").paint(labels)
-    store = BlockStore(project, rng)
+    return filled(project)
+
+
+def filled(project: Project) -> BlockStore:
+    store = BlockStore(project, np.random.default_rng(0))
     list(store.scan())
     while store.read_one():
         pass
@@ -37,9 +40,9 @@ def store_of(make_project: MakeProject, images: int, *, alike: bool, speckled: b
 
 
 def looked(blocks: list[Block], turns: int = 4) -> UnseenImages:
-    unseen = UnseenImages(seed=0)
+    unseen, forest = UnseenImages(seed=0), PixelForest(2, 1, 2, seed=0, jobs=1)
     for _ in range(turns):
-        unseen.look(blocks, new_forest)
+        unseen.look(blocks, forest)
     return unseen
 
 
@@ -54,9 +57,57 @@ def test_it_is_not_kept_where_looks_tell_nothing(make_project: MakeProject) -> N
     assert looked(store_of(make_project, 4, alike=False).blocks).share == 0
 
 
-@pytest.mark.parametrize("images", [1, 13])
-def test_nothing_is_said_of_a_single_image_nor_of_many(make_project: MakeProject, images: int) -> None:
-    assert looked(store_of(make_project, images, alike=True).blocks).share == 0
+def test_nothing_is_said_of_many_images(make_project: MakeProject) -> None:
+    assert looked(store_of(make_project, 13, alike=True).blocks).share == 0
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_of_a_single_image_parts_of_the_marks_are_left_out(make_project: MakeProject, *, alike: bool) -> None:
+    blocks = store_of(make_project, 1, alike=alike).blocks
+    blocks[0].areas_told = True
+    assert (looked(blocks).share > 0.7) is alike
+    assert looked(blocks, 3).share == 0
+
+
+def test_a_single_image_is_looked_at_anew_when_it_has_twice_as_many_marks(make_project: MakeProject) -> None:
+    project = make_project()
+    labels = np.zeros((48, 48), np.uint8)
+    labels[:4], labels[20:24, :4], labels[20:24, 8:12] = 1, 2, 2
+    image = project.add_image(np.where(labels == 2, 0.9, 0.3), name="a", axes="YX")
+    image.paint(labels)
+    unseen, forest = looked(filled(project).blocks), PixelForest(2, 1, 2, seed=0, jobs=1)
+    for left, anew in ((16, False), (24, True)):  # a third and a fourth
+        before = unseen.save()["parts"]
+        labels[20:24, left : left + 4] = 2
+        image.paint(labels)
+        unseen.look(filled(project).blocks, forest)
+        assert (unseen.save()["parts"] != before) is anew
+
+
+def test_with_a_few_marks_in_one_image_it_stays_whatever_it_tells(make_project: MakeProject) -> None:
+    """Unless areas are told: then nothing is left that the network could fill as it likes."""
+    shares = []
+    for n_blobs, areas in ((4, "some"), (8, "some"), (16, "some"), (4, "all objects")):
+        project, labels = make_project(), np.zeros((48, 48), np.uint8)
+        labels[:4] = 1
+        for i in range(n_blobs):
+            y, x = divmod(i, 4)
+            labels[8 + 8 * y : 12 + 8 * y, 12 * x : 12 * x + 4] = 2
+        image = project.add_image(np.full(labels.shape, 0.5), name="a", axes="YX")
+        image.paint(labels)
+        image.coverage("nucleus", areas)
+        shares.append(looked(filled(project).blocks).share)
+    assert shares == pytest.approx([0.8, 0.4, 0.2, 0.0])
+
+
+def test_a_stack_of_which_several_frames_are_marked_is_like_several_images(make_project: MakeProject) -> None:
+    project, labels = make_project(), np.zeros((3, 48, 48), np.uint8)
+    labels[:, 10:22, 10:22], labels[:, 34:46] = 2, 1
+    project.add_image(np.where(labels == 2, 0.9, 0.3), name="stack", axes="TYX").paint(labels)
+    unseen = looked(filled(project).blocks, 2)
+    assert [part[0] for part in unseen.save()["parts"]] == [("stack", (0,)), ("stack", (1,)), ("stack", (2,))]
+    assert unseen.share == 0
+    assert looked(filled(project).blocks, 3).share > 0.7
 
 
 def test_it_says_nothing_before_every_image_had_its_turn(make_project: MakeProject) -> None:
@@ -67,13 +118,13 @@ def test_it_says_nothing_before_every_image_had_its_turn(make_project: MakeProje
 
 def test_what_was_found_is_saved_and_thrown_away_when_other_images_are_marked(make_project: MakeProject) -> None:
     blocks = store_of(make_project, 4, alike=True).blocks
-    unseen, again = looked(blocks), looked([])
+    unseen, again, forest = looked(blocks), looked([]), PixelForest(2, 1, 2, seed=0, jobs=1)
     again.restore(unseen.save())
     assert again.share == unseen.share > 0
     others = [block for block in blocks if block.place.image != "i0"]
-    again.look(others, new_forest)
+    again.look(others, forest)
     assert again.share == unseen.share  # until all of those that are marked now have had their turn
-    again.look(others[:1], new_forest)
+    again.look([], forest)
     assert again.share == 0
 
 

@@ -1,6 +1,5 @@
 """The early forest beside the network: when it learns, how much it has to say, when it is left out."""
 
-import functools
 import importlib
 import threading
 from collections.abc import Callable, Mapping
@@ -55,8 +54,8 @@ class EarlyForest:
         """Begin anew, for so many classes."""
         self._classes, self._side = classes, _WINDOW_PX[ndim]
         jobs = torch.get_num_threads()
-        self._make = functools.partial(PixelForest, ndim, channels, classes, seed=self._seed, jobs=jobs)
-        self._forest, self._unseen = self._make(), UnseenImages(seed=self._seed)
+        self._forest = PixelForest(ndim, channels, classes, seed=self._seed, jobs=jobs)
+        self._unseen = UnseenImages(seed=self._seed)
         self.judged_share, self._hopeless = None, False
 
     @property
@@ -107,7 +106,7 @@ class EarlyForest:
         if not self._wanted or self._forest is None or not step or step % _UNSEEN_EVERY:
             return
         silent = not self.counts(step)
-        self._unseen.look(self._store.blocks, self._make)
+        self._unseen.look(self._store.blocks, self._forest)
         if silent:  # it may have been asked again, because other images are marked or there is another class
             self.learn(step)
         forest = self.ready

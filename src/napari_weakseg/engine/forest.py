@@ -5,7 +5,7 @@ the start (and again when marks change or more images are read while it still co
 fades as the network learns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from napari_weakseg.core.classes import BACKGROUND
-from napari_weakseg.engine.blocks import Block, by_class
+from napari_weakseg.engine.blocks import Block, Place, by_class
 from napari_weakseg.engine.features import SCALES_PX, FilterBank
 from napari_weakseg.engine.memory import Key, key_of
 
@@ -37,6 +37,7 @@ class _Kept:
     revision: int
     count: int
     share: float
+    at: NDArray[np.int64]
     rows: NDArray[np.float32]
     classes: NDArray[np.uint8]
 
@@ -67,6 +68,7 @@ class PixelForest:
         self._trees: Any = None
         self._kept: dict[Key, _Kept] = {}
         self._learned: tuple[NDArray[np.float32], NDArray[np.uint8]] | None = None
+        self._learned_at: list[tuple[Place, NDArray[np.int64]]] = []
         self._areas_tell = False
 
     @property
@@ -88,17 +90,37 @@ class PixelForest:
             return
         self._look_at(_scales_told(picked, known))
         share = min(1.0, _MAX_RESPONSES / (self._channels + self._bank.n_features) / total)
-        features, labels = [], []
-        for block, at in zip(picked, known, strict=True):
-            rows, classes = self._rows(block, at, share, rng)
-            features.append(rows)
-            labels.append(classes)
-        targets = np.concatenate(labels)
+        kept = [self._rows(block, at, share, rng) for block, at in zip(picked, known, strict=True)]
+        targets = np.concatenate([each.classes for each in kept])
         if len(np.unique(targets)) < 2 or _lacks_background(picked, targets):
             return
-        self._learned = np.concatenate(features), targets
+        self._learned = np.concatenate([each.rows for each in kept]), targets
+        self._learned_at = [(block.place, each.at) for block, each in zip(picked, kept, strict=True)]
         self._areas_tell = any(block.areas_told for block in picked)
-        self._grow()
+        self._trees = self._grown(*self._learned)
+
+    def right_without(self, left_out: Callable[[Place, NDArray[np.int64]], NDArray[np.bool_]]) -> dict[int, float]:
+        """How often it would be right about some of the pixels that it learned from, had it not seen them.
+
+        Parameters
+        ----------
+        left_out : callable
+            Place of a block, flat indices of pixels (n,) → which ones are left out, bool (n,).
+
+        Returns
+        -------
+        dict of int to float
+            Share of right answers by class id; empty where nothing or all is left out.
+        """
+        if self._learned is None or not self._learned_at:
+            return {}
+        rows, classes = self._learned
+        out = np.concatenate([left_out(place, at) for place, at in self._learned_at])
+        if len(np.unique(classes[~out])) < 2 or not out.any():
+            return {}
+        trees = self._grown(rows[~out], classes[~out])
+        right, asked = trees.predict(rows[out]) == classes[out], classes[out]
+        return {int(c): float(right[asked == c].mean()) for c in np.unique(asked)}
 
     def _look_at(self, scales_px: tuple[float, ...]) -> None:
         """Use so many scales from now on."""
@@ -108,20 +130,20 @@ class PixelForest:
 
     def _rows(
         self, block: Block, known: Mapping[int, NDArray[np.int64]], share: float, rng: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    ) -> _Kept:
         """Responses at a share of a block's known pixels; those of an unchanged block are kept from the last time."""
         count = sum(len(at) for at in known.values())
         kept = self._kept.get(key_of(block.place))
         if kept is None or kept.revision != block.revision or kept.count != count or kept.share < share:
             taken = [rng.choice(at, int(np.ceil(share * len(at))), replace=False) for at in known.values()]
             classes = [np.full(len(at), c, np.uint8) for at, c in zip(taken, known, strict=True)]
-            rows = self._rows_at(block.pixels, np.concatenate(taken))
-            kept = _Kept(block.revision, count, share, rows, np.concatenate(classes))
+            at = np.concatenate(taken)
+            kept = _Kept(block.revision, count, share, at, self._rows_at(block.pixels, at), np.concatenate(classes))
         elif kept.share > share:  # more blocks than last time share the pixels that are learned from
             fewer = rng.permutation(len(kept.rows))[: int(np.ceil(share / kept.share * len(kept.rows)))]
-            kept = replace(kept, share=share, rows=kept.rows[fewer], classes=kept.classes[fewer])
+            kept = replace(kept, share=share, at=kept.at[fewer], rows=kept.rows[fewer], classes=kept.classes[fewer])
         self._kept[key_of(block.place)] = kept
-        return kept.rows, kept.classes
+        return kept
 
     def save(self) -> dict[str, Tensor]:
         """Give the pixels it learned from; the trees grow from them again the same."""
@@ -143,10 +165,9 @@ class PixelForest:
             self._areas_tell = bool(tensors["forest.areas_tell"])
             self._trees = None
 
-    def _grow(self) -> None:
+    def _grown(self, rows: NDArray[np.float32], classes: NDArray[np.uint8]) -> Any:
         from sklearn.ensemble import ExtraTreesClassifier
 
-        assert self._learned is not None
         trees = ExtraTreesClassifier(
             _TREES,
             max_features=0.5,  # of a few dozen responses most say little
@@ -155,7 +176,7 @@ class PixelForest:
             n_jobs=self._jobs,
             random_state=self._seed,
         )
-        self._trees = trees.fit(*self._learned)
+        return trees.fit(rows, classes)
 
     def predict(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict class probabilities, in 2-D smoothed: trees judge each pixel alone, and single ones go astray.
@@ -181,7 +202,8 @@ class PixelForest:
 
     def _answer(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._trees is None:
-            self._grow()
+            assert self._learned is not None
+            self._trees = self._grown(*self._learned)
         found = self._trees.predict_proba(rows)
         result = np.zeros((self._classes, len(rows)), np.float32)
         result[self._trees.classes_ - 1] = found.T

@@ -1,29 +1,36 @@
 """How far the early forest is right about images that it has not learned from, while few images are marked.
 
 A network that has seen three images learns them by heart: it gets worse where the forest, if the looks of pixels tell
-the classes apart from image to image, does not. Each marked image is therefore left out once, in turn.
+the classes apart from image to image, does not. Each marked image (frame of a stack) is therefore left out once, in
+turn. Where a single one is marked, parts of its marks are. With a few marks in one image, and areas not told, the
+forest stays however right it is: the network fills what lies beyond them with whatever it likes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
 
-from napari_weakseg.engine.blocks import Block, by_class
+from napari_weakseg.engine.blocks import Block, Place, by_class
 from napari_weakseg.engine.forest import PixelForest
+from napari_weakseg.engine.memory import key_of
 
 __all__ = ["UnseenImages"]
 
-_FEWEST, _MOST = 2, 12  # marked images between which it is looked at
-_TURNS = 4  # images that are left out in turn, at most
-_PIXELS = 500  # of a class in an image that it is judged on
+Unit: TypeAlias = tuple[str, tuple[int, ...]]  # image and frame
+Part: TypeAlias = tuple[Unit, int, int]  # a quarter of its marks or -1 for all, and how many it has: 1, 2, 4, 8 …
+
+_MOST = 12  # marked images up to which it is looked at
+_TURNS = 4  # images or parts that are left out in turn, at most
 _RIGHT = (0.9, 1.0)  # share of the pixels from which the forest is kept, and from which it is kept as far as it may be
 _KEPT = 0.8  # share of the prediction that it keeps then, with so few images:
-_FEW = 4  # the share falls as more are marked
+_FEW = 4  # the share falls with more
 
 
 class UnseenImages:
-    """Judges the forest one image at a time, so that no step is held up for long.
+    """Judges the forest one image or part at a time, so that no step is held up for long.
 
     Parameters
     ----------
@@ -32,58 +39,88 @@ class UnseenImages:
 
     def __init__(self, *, seed: int) -> None:
         self._seed = seed
-        self._images: list[str] = []
-        self._found: list[dict[int, float]] = []  # share of right pixels by class, of each image that had its turn
+        self._parts: list[Part] = []
+        self._found: list[dict[int, float]] = []  # share of right pixels by class, of each part that had its turn
         self._before = 0.0  # the share until all have had it
 
-    def look(self, blocks: Sequence[Block], make: Callable[[], PixelForest]) -> None:
-        """Leave the next image out, learn from the others, and see; start again where other images are marked.
-
-        `make` gives a forest that has learned nothing.
-        """
+    def look(self, blocks: Sequence[Block], forest: PixelForest) -> None:
+        """Leave the next part out and see; where others are marked begin anew, with a forest that knows them all."""
         marked = [block for block in blocks if block.marked_at]
-        images = sorted({block.place.image for block in marked})
-        if images != self._images:
-            self._before, self._images, self._found = self.share, images, []
-        if not _FEWEST <= len(images) <= _MOST or self._complete:
+        parts = _parts(marked)
+        if parts != self._parts:
+            self._before, self._parts, self._found = self.share, parts, []
+        if not parts or self._complete:
             return
-        turn = len(self._found)
-        left_out = np.random.default_rng([self._seed, len(images)]).permutation(images)[turn]
-        rng = np.random.default_rng([self._seed, turn])
-        forest = make()
-        forest.fit([block for block in marked if block.place.image != left_out], rng)
-        right: dict[int, list[float]] = {}
-        for block in marked if forest.ready else ():
-            if block.place.image != left_out:
-                continue
-            for class_id, at in by_class(block.knowledge.certain).items():
-                at = rng.choice(at, min(len(at), _PIXELS), replace=False)
-                said = forest.predict_at(block.pixels, at).argmax(0) + 1
-                right.setdefault(class_id, []).append(float((said == class_id).mean()))
-        self._found.append({class_id: float(np.mean(shares)) for class_id, shares in right.items()})
+        turns = np.random.default_rng([self._seed, len(parts)]).permutation(len(parts))
+        unit, quarter, _ = parts[turns[len(self._found)]]
+        found = {key_of(block.place): _quarter(block, quarter) for block in marked if quarter >= 0}
+        if not self._found:
+            forest.fit(blocks, np.random.default_rng(self._seed))
+
+        def left_out(place: Place, at: NDArray[np.int64]) -> NDArray[np.bool_]:
+            return np.isin(at, found[key_of(place)]) if found else np.full(len(at), _unit(place) == unit)
+
+        self._found.append(forest.right_without(left_out))
 
     @property
     def share(self) -> float:
-        """Share of the prediction that the forest should keep at least; until every image had its turn, as before."""
+        """Share of the prediction that the forest should keep at least; until every part had its turn, as before."""
         if not self._complete:
-            return self._before if _FEWEST <= len(self._images) <= _MOST else 0.0
+            return self._before if self._parts else 0.0
+        return max(self._as_far_as_right(), _KEPT * _falling(self._parts[0][2]))
+
+    def _as_far_as_right(self) -> float:
         classes = {class_id for found in self._found for class_id in found}
         if len(classes) < 2:
             return 0.0
         right = np.mean([np.mean([found[c] for found in self._found if c in found]) for c in classes])
         low, high = _RIGHT
-        return _KEPT * float(np.clip((right - low) / (high - low), 0, 1)) * min(1.0, _FEW / len(self._images))
+        return _KEPT * float(np.clip((right - low) / (high - low), 0, 1)) * _falling(len(self._parts))
 
     @property
     def _complete(self) -> bool:
-        return len(self._found) == min(_TURNS, len(self._images)) > 0
+        return len(self._found) == min(_TURNS, len(self._parts)) > 0
 
     def save(self) -> dict[str, Any]:
         """Give what was found, as JSON."""
         found = [[[c, share] for c, share in each.items()] for each in self._found]
-        return {"images": self._images, "found": found, "before": self._before}
+        return {"parts": self._parts, "found": found, "before": self._before}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Take back what `save` gave."""
-        self._images, self._before = list(saved["images"]), saved.get("before", 0.0)
-        self._found = [{int(c): float(share) for c, share in each} for each in saved["found"]]
+        """Take back what `save` gave; what was not looked at to the end begins anew."""
+        self._parts = [((image, tuple(frame)), *part) for (image, frame), *part in saved.get("parts", [])]
+        self._found = [{int(c): float(share) for c, share in each} for each in saved["found"]] if self._parts else []
+        self._before = saved.get("before", 0.0)
+        if not self._complete:
+            self._parts, self._found = [], []
+
+
+def _unit(place: Place) -> Unit:
+    return place.image, place.frame
+
+
+def _parts(marked: Sequence[Block]) -> list[Part]:
+    """List what is left out in turn: images, quarters of a single one's marks, nothing where many are marked."""
+    units = sorted({_unit(block.place) for block in marked})
+    if len(units) > _MOST:
+        return []
+    if len(units) != 1:
+        return [(unit, -1, 0) for unit in units]
+    told = any(block.exact or block.areas_told for block in marked)
+    marks = 0 if told else sum(len(block.knowledge.seed_class) - 1 for block in marked)
+    rounded = 1 << marks.bit_length() >> 1  # it begins anew with twice as many
+    return [(units[0], quarter, rounded) for quarter in range(_TURNS)]
+
+
+def _falling(number: int) -> float:
+    """Share of what is kept, by the number of marked images or of marks; 0 where that is not told."""
+    return min(1.0, _FEW / number) if number else 0.0
+
+
+def _quarter(block: Block, quarter: int) -> NDArray[np.int64]:
+    """Flat indices of the pixels in a quarter of the marks of each class: whole marks, as far as there are four."""
+    certain, found = block.knowledge.certain, []
+    for class_id, at in by_class(np.where(block.knowledge.painted, certain, 0)).items():
+        marks, _ = ndimage.label(certain == class_id)
+        found.append(np.array_split(at[np.lexsort((at, marks.ravel()[at]))], _TURNS)[quarter])
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
