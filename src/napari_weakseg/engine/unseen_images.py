@@ -58,7 +58,7 @@ class UnseenImages:
             forest.fit(blocks, np.random.default_rng(self._seed))
 
         def left_out(place: Place, at: NDArray[np.int64]) -> NDArray[np.bool_]:
-            return np.isin(at, found[key_of(place)]) if found else np.full(len(at), _unit(place) == unit)
+            return np.isin(at, found.get(key_of(place), ())) if found else np.full(len(at), _unit(place) == unit)
 
         self._found.append(forest.right_without(left_out))
 
