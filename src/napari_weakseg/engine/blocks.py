@@ -175,22 +175,17 @@ class Block:
 
     def refresh(self) -> None:
         """Index the pixels that training knows, by class, and drop claims that a person has overruled."""
+        certain, shown = self.knowledge.certain, self.knowledge.painted | self.knowledge.complete
         self.exact = bool(self.knowledge.complete.mean() > 0.5)
-        shown = self.knowledge.painted | self.knowledge.complete
-        self.areas_told = self.covered and bool(((self.knowledge.certain > 0) & ~shown).any())
-        self.narrowed = bool((self.knowledge.known & (self.knowledge.certain == 0)).any())
+        self.areas_told = self.covered and bool(((certain > 0) & ~shown).any())
+        self.narrowed = bool((self.knowledge.known & (certain == 0)).any())
         known = np.where(self.held_out, np.uint32(self.knowledge.full), self.knowledge.allowed)
         self.allowed = known.view(np.int32)
-        bit = np.left_shift(np.uint32(1), self.claim.astype(np.uint32))
-        overruled = (self.claim > 0) & ((self.knowledge.allowed & bit) == 0)
-        self.claim[overruled] = 0
-        self.claim_weight[overruled] = 0
+        self._drop_overruled()
+        self.held_at = by_class(np.where(self.held_out, certain, 0)) if self.held_out.any() else {}
         shown &= ~self.held_out
         self.shown = bool(shown.any())
-        if self.shown:
-            certain = np.where(shown, self.knowledge.certain, 0)
-        else:
-            certain = np.where(self.held_out, 0, self.knowledge.certain)
+        certain = np.where(shown if self.shown else ~self.held_out, certain, 0)
         if self.boxes:
             claimed = self.claim
             if self.shown:  # only what no paint shows: of the rest paint tells more
@@ -198,7 +193,14 @@ class Block:
                 claimed = np.where(np.isin(claimed, list(unpainted)), claimed, np.uint8(0))
             certain = np.where(certain == 0, claimed, certain)
         self.marked_at = by_class(certain)
-        self.held_at = by_class(np.where(self.held_out, self.knowledge.certain, 0))
+
+    def _drop_overruled(self) -> None:
+        if not self.claim.any():
+            return
+        bit = np.left_shift(np.uint32(1), self.claim.astype(np.uint32))
+        overruled = (self.claim > 0) & ((self.knowledge.allowed & bit) == 0)
+        self.claim[overruled] = 0
+        self.claim_weight[overruled] = 0
 
 
 def by_class(labels: NDArray[np.integer]) -> dict[int, NDArray[np.int64]]:

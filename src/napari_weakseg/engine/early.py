@@ -19,6 +19,7 @@ from napari_weakseg.engine.unseen_images import UnseenImages
 __all__ = ["EarlyForest"]
 
 _HALF = 38.0  # steps for each class until the forest counts half: to tell more classes apart takes more steps
+_SLOPE = 5.0  # of its fading
 _LEAST = 0.03  # share from which it is left out
 _MANY_TIMES, _NOTABLY = 4, 1.2  # as many blocks as it has learned from, for it to learn again
 _UNSEEN_EVERY = 10  # steps between two looks at images that are left out
@@ -79,7 +80,7 @@ class EarlyForest:
         return max(fading, self._unseen.share)
 
     def _fading(self, step: int) -> float:
-        return float(expit(3 * (1 - step / (_HALF * self._classes))))
+        return float(expit(_SLOPE * (1 - step / (_HALF * self._classes))))
 
     def counts(self, step: int) -> bool:
         """Whether it has anything to say still."""

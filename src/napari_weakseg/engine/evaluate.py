@@ -35,8 +35,10 @@ def hold_out(block: Block, index: int, marks_of_class: Sequence[int]) -> None:
     marks_of_class : sequence of int
         Blobs of each class id in the project; entry 0 is not used.
     """
-    block.held_out[:] = _spared(block, index, marks_of_class)
-    block.refresh()
+    spared = _spared(block, index, marks_of_class)
+    if not np.array_equal(spared, block.held_out):
+        block.held_out[:] = spared
+        block.refresh()
 
 
 def hold_out_new(block: Block, index: int, marks_of_class: Sequence[int], painted_before: NDArray[np.bool_]) -> None:
