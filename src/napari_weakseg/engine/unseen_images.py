@@ -2,8 +2,8 @@
 
 A network that has seen three images learns them by heart: it gets worse where the forest, if the looks of pixels tell
 the classes apart from image to image, does not. Each marked image (frame of a stack) is therefore left out once, in
-turn. Where a single one is marked, parts of its marks are. With a few marks in one image, and areas not told, the
-forest stays however right it is: the network fills what lies beyond them with whatever it likes.
+turn. Where a single one is marked, parts of its marks are. With a few marks, and areas not told, the forest stays
+however right it is: the network fills what lies beyond them with whatever it likes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +27,7 @@ _TURNS = 4  # images or parts that are left out in turn, at most
 _RIGHT = (0.9, 1.0)  # share of the pixels from which the forest is kept, and from which it is kept as far as it may be
 _KEPT = 0.8  # share of the prediction that it keeps then, with so few images:
 _FEW = 4  # the share falls with more
+_ALONE, _BESIDE = (0.8, 4), (0.5, 16)  # with so few marks it keeps so much anyway; in a single image, in several ones
 
 
 class UnseenImages:
@@ -67,7 +68,7 @@ class UnseenImages:
         """Share of the prediction that the forest should keep at least; until every part had its turn, as before."""
         if not self._complete:
             return self._before if self._parts else 0.0
-        return max(self._as_far_as_right(), _KEPT * _falling(self._parts[0][2]))
+        return max(self._as_far_as_right(), self._anyway())
 
     def _as_far_as_right(self) -> float:
         classes = {class_id for found in self._found for class_id in found}
@@ -75,7 +76,13 @@ class UnseenImages:
             return 0.0
         right = np.mean([np.mean([found[c] for found in self._found if c in found]) for c in classes])
         low, high = _RIGHT
-        return _KEPT * float(np.clip((right - low) / (high - low), 0, 1)) * _falling(len(self._parts))
+        return _KEPT * float(np.clip((right - low) / (high - low), 0, 1)) * _falling(len(self._parts), _FEW)
+
+    def _anyway(self) -> float:
+        _, quarter, marks = self._parts[0]
+        kept, few = _ALONE if quarter >= 0 else _BESIDE
+        images = 1 if quarter >= 0 else len(self._parts)
+        return kept * _falling(marks, few) * _falling(images, _FEW)
 
     @property
     def _complete(self) -> bool:
@@ -102,19 +109,19 @@ def _unit(place: Place) -> Unit:
 def _parts(marked: Sequence[Block]) -> list[Part]:
     """List what is left out in turn: images, quarters of a single one's marks, nothing where many are marked."""
     units = sorted({_unit(block.place) for block in marked})
-    if len(units) > _MOST:
+    if not 0 < len(units) <= _MOST:
         return []
-    if len(units) != 1:
-        return [(unit, -1, 0) for unit in units]
     told = any(block.exact or block.areas_told for block in marked)
     marks = 0 if told else sum(len(block.knowledge.seed_class) - 1 for block in marked)
     rounded = 1 << marks.bit_length() >> 1  # it begins anew with twice as many
+    if len(units) > 1:
+        return [(unit, -1, rounded) for unit in units]
     return [(units[0], quarter, rounded) for quarter in range(_TURNS)]
 
 
-def _falling(number: int) -> float:
-    """Share of what is kept, by the number of marked images or of marks; 0 where that is not told."""
-    return min(1.0, _FEW / number) if number else 0.0
+def _falling(number: int, few: int) -> float:
+    """Share of what is kept, by a number of images or marks that may be few; 0 where there are none."""
+    return min(1.0, few / number) if number else 0.0
 
 
 def _quarter(block: Block, quarter: int) -> NDArray[np.int64]:
