@@ -1,4 +1,4 @@
-"""Volumes learned from marks on one slice in five, beside the same slices seen one by one, and all masks exact.
+"""Volumes learned from marks on one slice in five, beside the same slices seen one by one or with their neighbours.
 
 Heads lie the same way round in every scan, so the orientation is given as fixed there; that of cells is any.
 """
@@ -22,6 +22,7 @@ from benchmarks.training import predictor, train
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
+from napari_weakseg.engine.planes import nearest
 from napari_weakseg.engine.trainer import Trainer
 
 FILE = "volumes.jsonl"
@@ -53,16 +54,20 @@ class Way:
         2: slice by slice.
     every : int
         A slice in so many is marked.
+    neighbours : int
+        Slices on either side that are seen as well, in 2-D.
     """
 
     title: str
     ndim: Literal[2, 3]
     every: int
+    neighbours: int = 0
 
 
 WAYS = {
     "sparse": Way("3-D, one slice in five", 3, EVERY),
     "slices": Way("2-D, the same slices one by one", 2, EVERY),
+    "beside": Way("2.5-D, with two slices on either side", 2, EVERY, neighbours=2),
     "full": Way("3-D, every slice", 3, 1),
 }
 
@@ -97,12 +102,12 @@ def _measured(key: Mapping[str, Any]) -> dict[str, Any]:
         tempfile.TemporaryDirectory() as folder,
         _project(Path(folder), image_set, way, key["seed"], key["images"]) as project,
     ):
-        config = TrainConfig(orientation=image_set.orientation)
+        config = TrainConfig(orientation=image_set.orientation, neighbours=way.neighbours)
         trainer = Trainer(project, config, device=key["device"], seed=key["seed"])
         for _ in train(trainer, [key["seconds"]], device=key["device"]):
             pass
         rows = [
-            dice(_seen(trainer, way.ndim, judge.pixels)[slices], judge.truth[slices], len(image_set.classes))
+            dice(_seen(trainer, way, judge.pixels)[slices], judge.truth[slices], len(image_set.classes))
             for judge, slices in _judges(image_set, key)
         ]
         steps = trainer.steps
@@ -152,10 +157,13 @@ def marked_slices(every: int) -> slice:
     return slice(every // 2, None, every)
 
 
-def _seen(trainer: Trainer, ndim: int, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _seen(trainer: Trainer, way: Way, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Class ids of a volume (C, Z, Y, X), (Z, Y, X)."""
-    predict = predictor(trainer)
-    return predict(pixels) if ndim == 3 else np.stack([predict(plane) for plane in pixels.swapaxes(0, 1)])
+    predict, count = predictor(trainer), pixels.shape[1]
+    if way.ndim == 3:
+        return predict(pixels)
+    planes = (nearest(z, count, way.neighbours) for z in range(count))
+    return np.stack([predict(np.concatenate([pixels[:, z] for z in near])) for near in planes])
 
 
 def section(lines: Sequence[Mapping[str, Any]]) -> str:
@@ -166,7 +174,8 @@ def section(lines: Sequence[Mapping[str, Any]]) -> str:
     groups = sorted({(name, device, seconds) for name, _, _, device, seconds in chosen})
     if not groups:
         return "\n".join([_WORDS, "Not measured yet.\n"])
-    rows = ["|  | " + " | ".join(way.title for way in WAYS.values()) + " | of every slice |", "| --- |" + " ---: |" * 4]
+    titles = [*(way.title for way in WAYS.values()), "of every slice"]
+    rows = [f"|  | {' | '.join(titles)} |", "| --- |" + " ---: |" * len(titles)]
     for name, device, seconds in groups:
         found = {
             way: [x["median"] for (n, w, _, d, s), x in chosen.items() if (n, w, d, s) == (name, way, device, seconds)]
@@ -186,7 +195,8 @@ def section(lines: Sequence[Mapping[str, Any]]) -> str:
 _WORDS = f"""## Volumes
 
 One slice in {EVERY} of every training volume is painted exactly, the others stay blank. Median over the test volumes of
-the mean Dice of the classes: of the network that sees volumes, of the one that sees the same slices one by one, and of
-the one that sees volumes painted in every slice, after the same time. The two volumes of plant cells and nuclei have
-nothing in common: both teach, and the slices that stayed blank are judged, so that there is no *every slice* for them.
+the mean Dice of the classes: of the network that sees volumes, of those that see the same slices one by one or with
+their neighbours as further channels, and of the one that sees volumes painted in every slice, after the same time. The
+two volumes of plant cells and nuclei have nothing in common: both teach, and the slices that stayed blank are judged,
+so that there is no *every slice* for them.
 """

@@ -86,6 +86,13 @@ def test_settings_change_only_what_is_shown(qtbot):
         qtbot.keyClick(box.growth, Qt.Key.Key_End)
         box.growth.activated.emit(box.growth.currentIndex())
     assert box.value() == config.model_copy(update={"growth": "off"})
+    assert box.neighbours.text() == "none"
+    with qtbot.waitSignal(box.value_changed):
+        box.neighbours.stepUp()
+    assert box.value() == config.model_copy(update={"growth": "off", "neighbours": 1})
+    with qtbot.assertNotEmitted(box.value_changed):
+        box.setValue(config)
+    assert box.neighbours.value() == 0
 
 
 def test_buttons_say_what_they_do(qtbot):

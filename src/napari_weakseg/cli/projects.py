@@ -14,6 +14,7 @@ from napari_weakseg.cli.masks import Labels, as_classes, beside, check_named, nu
 from napari_weakseg.cli.shell import AsClass, Folder, Json, Zero, app, guarded, named, opened_project, tell, warn
 from napari_weakseg.core.annotations import Coverage, Trust
 from napari_weakseg.core.checks import check_object_ids
+from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.merging import merge
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
@@ -43,10 +44,14 @@ def new(
     project: Folder,
     classes: Annotated[str, typer.Option(help="Names, separated by commas; the background comes first.")],
     ndim: Annotated[int, typer.Option(min=2, max=3, help="2 for planes, 3 for volumes.")] = 2,
+    neighbours: Annotated[
+        int, typer.Option(min=0, max=4, help="Planes above and below that are seen beside each, with --ndim 2.")
+    ] = 0,
 ) -> None:
     """Make a project."""
     names = [name.strip() for name in classes.split(",") if name.strip()]
-    with Project.create(project, classes=names, ndim=ndim) as made:
+    config = TrainConfig(neighbours=neighbours)
+    with Project.create(project, classes=names, ndim=ndim, config=config) as made:
         typer.echo(f"Made “{made.name}” with the classes {', '.join(made.classes.names)}.")
 
 

@@ -14,6 +14,8 @@ class TrainConfig(BaseModel):
     ----------
     downsample : int or None
         Pixels along an axis that become one before the network sees them. None: by the thickness of the marks.
+    neighbours : int
+        Planes above and below, along Z, that are seen beside each plane where a project has two spatial axes.
     patch_px : int or None
         Side of the square or cubic training patches, in pixels as the network sees them.
     batch : int or None
@@ -86,6 +88,7 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     downsample: int | None = Field(default=None, ge=1, le=8)
+    neighbours: int = Field(default=0, ge=0, le=4)
     patch_px: int | None = Field(default=None, ge=16)
     batch: int | None = Field(default=None, ge=1)
     width: int | None = Field(default=None, ge=1)

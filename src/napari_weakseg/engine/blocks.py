@@ -17,6 +17,7 @@ from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.regions import Region, intersection, region_of, shape_of, whole
 from napari_weakseg.engine.growth import GrowthState
 from napari_weakseg.engine.outline import Outline, outline
+from napari_weakseg.engine.planes import seen
 from napari_weakseg.engine.rough import Rough, rough_of
 from napari_weakseg.engine.targets import blob_thickness
 
@@ -60,7 +61,7 @@ class Block:
     ----------
     place : Place
     pixels : float32 array, (C, *S)
-        Normalised.
+        Normalised; neighbouring planes that are seen as well come last.
     knowledge : Knowledge
     interfaces : uint8 array, (*S)
         1 between two objects, 0 certainly not, 255 unknown.
@@ -88,6 +89,8 @@ class Block:
         Of the annotations that the knowledge was made from.
     spacing : tuple of float, optional
         Distance of neighbouring pixels along each axis, in pixels along X; None where it is even.
+    neighbours : int
+        Planes on either side that `pixels` holds beside its own.
     new_draws : int
         How often the block is still to be drawn with preference, because its marks are new.
     exact : bool
@@ -127,6 +130,7 @@ class Block:
     annotated: set[int] = field(default_factory=set)
     covered: bool = False
     rough: Rough | None = None
+    neighbours: int = 0
     new_draws: int = 0
     exact: bool = False
     shown: bool = False
@@ -142,7 +146,7 @@ class Block:
     def outline(self) -> Outline | None:
         """Outlines of the marked objects by the edges of the image; made once for what is known now."""
         if self._outlined is None or self._outlined[0] is not self.knowledge:
-            self._outlined = self.knowledge, outline(self.pixels, self.knowledge, sampling=self.spacing)
+            self._outlined = self.knowledge, outline(self.plane, self.knowledge, sampling=self.spacing)
         return self._outlined[1]
 
     @property
@@ -157,6 +161,11 @@ class Block:
     def shape(self) -> tuple[int, ...]:
         """*S."""
         return self.knowledge.shape
+
+    @property
+    def plane(self) -> NDArray[np.float32]:
+        """Its pixels without those of neighbouring planes, (C, *S)."""
+        return self.pixels[: len(self.pixels) // (2 * self.neighbours + 1)]
 
     @property
     def hinted(self) -> bool:
@@ -238,9 +247,9 @@ def places(image: ProjectImage, ndim: int) -> Iterator[Place]:
         yield Place(image.name, frames[i // len(cells)], cells[i % len(cells)], marked=absent)
 
 
-def read(image: ProjectImage, place: Place, reach_px: dict[int, float]) -> Block:
-    """Read a block and what is known about it."""
-    pixels = image.source.normalised(place.label_region)
+def read(image: ProjectImage, place: Place, reach_px: dict[int, float], neighbours: int) -> Block:
+    """Read a block, neighbouring planes on either side of it, and what is known about it."""
+    pixels = seen(image.source, place.label_region, neighbours)
     pixels = pixels.reshape(len(pixels), *shape_of(place.region))
     revision = image.revision
     knowledge = image.knowledge(place.frame, region=place.region, reach_px=reach_px)
@@ -256,6 +265,7 @@ def read(image: ProjectImage, place: Place, reach_px: dict[int, float]) -> Block
         np.zeros(shape, np.uint8),
         revision,
         image.spacing,
+        neighbours=neighbours,
     )
     _take_hints(block, image)
     start_claims(block)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_weakseg.engine.trainer import Trainer
 
 #: Settings without which saved weights do not fit the network.
-NETWORK_SETTINGS = ("width",)
+NETWORK_SETTINGS = ("width", "neighbours")
 
 
 def trainer_factory(

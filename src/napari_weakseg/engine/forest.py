@@ -54,6 +54,7 @@ class PixelForest:
     Parameters
     ----------
     ndim, channels, classes : int
+        Of more channels, those of neighbouring planes, the first ones are looked at.
     seed : int
     jobs : int
         Threads.
@@ -211,13 +212,14 @@ class PixelForest:
 
     def _rows_at(self, pixels: NDArray[np.float32], at: NDArray[np.int64]) -> NDArray[np.float32]:
         """As `_responses`, at some pixels."""
+        pixels = pixels[: self._channels]
         places = np.stack(np.unravel_index(at, pixels.shape[1:]), 1)
         found = self._bank.at(torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(places))
         return np.concatenate([pixels.reshape(len(pixels), -1)[:, at].T, found.numpy()], 1)
 
     def _responses(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """One row of filter responses per pixel, image values included."""
-        image = torch.from_numpy(np.ascontiguousarray(pixels))[None]
+        image = torch.from_numpy(np.ascontiguousarray(pixels[: self._channels]))[None]
         responses = torch.cat([image, self._bank(image)], 1)[0].flatten(1).T.contiguous().numpy()
         return np.asarray(responses)
 

@@ -232,7 +232,7 @@ def outline_accuracy(block: Block, rng: np.random.Generator) -> float:
     if not ids.any() or not sure.any():
         return float("nan")
     seeds = simulate_seeds(ids, _BLOB_SHARE, rng=rng, sampling=block.spacing)
-    objects = watershed_objects(edge_strength(block.pixels, sampling=block.spacing), seeds, sure)
+    objects = watershed_objects(edge_strength(block.plane, sampling=block.spacing), seeds, sure)
     found = np.where(objects > 0, block.knowledge.seed_class[objects], np.uint8(BACKGROUND))
     open_ = (truth > 0) & (seeds == 0) & ~sure
     return float((found == truth)[open_].mean()) if open_.any() else float("nan")

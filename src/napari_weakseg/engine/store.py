@@ -43,10 +43,12 @@ class BlockStore:
     ----------
     project : Project
     rng : numpy Generator
+    neighbours : int
+        Planes on either side of a block that are read with it.
     """
 
-    def __init__(self, project: Project, rng: np.random.Generator) -> None:
-        self._project = project
+    def __init__(self, project: Project, rng: np.random.Generator, *, neighbours: int = 0) -> None:
+        self._project, self._neighbours = project, neighbours
         self._rng = rng
         self.blocks: list[Block] = []
         self.notes: list[str] = []
@@ -273,7 +275,7 @@ class BlockStore:
         if image is None or image.missing:
             return None
         try:
-            block = reading.read(image, place, self._reach)
+            block = reading.read(image, place, self._reach, self._neighbours)
         except ImageError as error:
             self.notes.append(str(error))
             if place.marked and place.image not in self.left_out:

@@ -22,7 +22,7 @@ _PIXELS = 400_000  # of a place that are measured; of larger ones every second, 
 
 
 def candidates(
-    project: Project, blocks: Sequence[Block], says: Says, seed: int, *, tags_teach: bool
+    project: Project, blocks: Sequence[Block], says: Says, seed: int, *, neighbours: int, tags_teach: bool
 ) -> Iterator[Candidate]:
     """Measure places of every image: those with marks and a few without, a random choice where there are many.
 
@@ -34,6 +34,8 @@ def candidates(
     says : callable
     seed : int
         Draws the places.
+    neighbours : int
+        Planes that are seen on either side of each.
     tags_teach : bool
         Whether training learns from a class that is said to be present.
     """
@@ -42,7 +44,7 @@ def candidates(
     places = [(image, place) for image in images for place in reading.places(image, project.ndim)]
     for i in np.random.default_rng(seed).permutation(len(places))[:_MOST]:
         image, place = places[i]
-        block = known.get(key_of(place)) or reading.read(image, place, {})
+        block = known.get(key_of(place)) or reading.read(image, place, {}, neighbours)
         probabilities, features = says(block.pixels)
         step = int(np.ceil((block.knowledge.allowed.size / _PIXELS) ** (1 / project.ndim)))
         every = (slice(None, None, step),) * project.ndim

@@ -29,6 +29,7 @@ from napari_weakseg.engine.growing import median_round
 from napari_weakseg.engine.learner import Learner, heads_of
 from napari_weakseg.engine.networks import UNet
 from napari_weakseg.engine.peers import Peers
+from napari_weakseg.engine.planes import seen
 from napari_weakseg.engine.predict import Tiles, predict_tiles
 from napari_weakseg.engine.protocol import ClaimTrust, Report, Tile
 from napari_weakseg.engine.queries import Query, Suggestion, suggest
@@ -76,7 +77,8 @@ class Trainer:
         self._classes = project.classes
         self._own = 0 if peers is None else peers.rank  # each process draws patches and views of its own
         self._rng = np.random.default_rng([seed, self._own] if self._own else seed)
-        self._store = BlockStore(project, self._rng)
+        self._neighbours = config.neighbours if project.ndim == 2 else 0
+        self._store = BlockStore(project, self._rng, neighbours=self._neighbours)
         devices.keep_memory(self._device)
         self._learner: Learner | None = None
         self._quality: tuple[float | None, int] = (None, 0)
@@ -150,7 +152,7 @@ class Trainer:
             torch.manual_seed(self._seed)
             student = UNet(
                 self._project.ndim,
-                self._channels,
+                self._channels * (2 * self._neighbours + 1),
                 len(self._classes),
                 width=self._sizes.width,
                 heads=heads_of(self._config),
@@ -277,7 +279,7 @@ class Trainer:
         ndim = self._project.ndim
 
         def window(at: Region) -> NDArray[np.float32]:
-            pixels = source.source.normalised(place[:-ndim] + at)
+            pixels = seen(source.source, place[:-ndim] + at, self._neighbours)
             return self.probabilities(pixels.reshape(len(pixels), *shape_of(at)), live=live)
 
         yield from predict_tiles(window, self._tiles_of(image), region=region, first=first, done=done)
@@ -335,6 +337,7 @@ class Trainer:
             self._store.blocks,
             self._says_from_all_sides,
             self._seed,
+            neighbours=self._neighbours,
             tags_teach=self._config.learns_from_tags,
         )
         for candidate in looked_at:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QAction, QFontMetrics, QResizeEvent
 from qtpy.QtWidgets import (
     QBoxLayout,
@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QMenu,
     QPushButton,
     QSizePolicy,
+    QSpinBox,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -29,6 +30,7 @@ _GROWTH = {
     "regrow": "grow anew each round",
     "off": "do not grow",
 }
+_MOST_NEIGHBOURS = 4
 
 
 class SettingsBox(QWidget):
@@ -56,10 +58,19 @@ class SettingsBox(QWidget):
             "Grow, never shrink: each round adds to the last one.\n"
             "Grow anew each round: each round starts from your blobs again, and can take back a mistake."
         )
+        self.neighbours = QSpinBox(self)
+        self.neighbours.setRange(0, _MOST_NEIGHBOURS)
+        self.neighbours.setSpecialValueText("none")
+        self.neighbours.setToolTip(
+            "How many planes above and below are seen beside each plane of a stack that is segmented plane by plane:\n"
+            "more than one plane shows, for less work than a volume. Learning begins anew when it is changed."
+        )
+        self.neighbours.valueChanged.connect(self._on_changed)
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Sample", self.orientation)
         form.addRow("Blobs", self.growth)
+        form.addRow("Planes beside", self.neighbours)
         self.setValue(self._config)
 
     def value(self) -> TrainConfig:
@@ -69,11 +80,17 @@ class SettingsBox(QWidget):
     def setValue(self, config: TrainConfig) -> None:
         """Show other settings."""
         self._config = config
+        with QSignalBlocker(self.neighbours):
+            self.neighbours.setValue(config.neighbours)
         self.orientation.setCurrentIndex(self.orientation.findData(config.orientation))
         self.growth.setCurrentIndex(self.growth.findData(config.growth))
 
     def _on_changed(self) -> None:
-        chosen = {"orientation": self.orientation.currentData(), "growth": self.growth.currentData()}
+        chosen = {
+            "orientation": self.orientation.currentData(),
+            "growth": self.growth.currentData(),
+            "neighbours": self.neighbours.value(),
+        }
         self._config = self._config.model_copy(update=chosen)
         self.value_changed.emit(self._config)
 
