@@ -83,6 +83,8 @@ class Block:
         Masks of a person that may be wrong.
     claim, claim_weight : uint8 array, (*S)
         Claimed class id (0 = none) and trust in 1/255: grown pixels and background inferred with them.
+    guess, guess_weight : uint8 array, (*S), or None
+        The same of what the early forest says, for where nothing else is claimed.
     approximation : uint8 array, (*S)
         Target of the approximation head.
     revision : int
@@ -130,6 +132,8 @@ class Block:
     annotated: set[int] = field(default_factory=set)
     covered: bool = False
     rough: Rough | None = None
+    guess: NDArray[np.uint8] | None = None
+    guess_weight: NDArray[np.uint8] | None = None
     neighbours: int = 0
     new_draws: int = 0
     exact: bool = False
@@ -181,6 +185,13 @@ class Block:
     def hints(self) -> tuple[object, ...]:
         """What is said beside certain pixels, to be compared."""
         return self.boxes, self.tags, () if self.rough is None else self.rough.keys
+
+    def claimed(self, at: Region) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Class ids that are claimed of some pixels, guesses included, and trust in them in 1/255."""
+        claim, weight = self.claim[at], self.claim_weight[at]
+        if self.guess is None or self.guess_weight is None:
+            return claim, weight
+        return np.where(claim > 0, claim, self.guess[at]), np.where(claim > 0, weight, self.guess_weight[at])
 
     def refresh(self) -> None:
         """Index the pixels that training knows, by class, and drop claims that a person has overruled."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from napari_weakseg.engine.blending import best_share, judging_windows, tells_classes
 from napari_weakseg.engine.forest import PixelForest
 from napari_weakseg.engine.growth_step import Floats
+from napari_weakseg.engine.guesses import Guesses
 from napari_weakseg.engine.store import BlockStore
 from napari_weakseg.engine.unseen_images import UnseenImages
 
@@ -25,6 +26,7 @@ _MANY_TIMES, _NOTABLY = 4, 1.2  # as many blocks as it has learned from, for it 
 _UNSEEN_EVERY = 10  # steps between two looks at images that are left out
 _JUDGED_EVERY = 5 * _UNSEEN_EVERY  # steps between two looks at whether it still helps
 _JUDGES = 8  # windows that this is judged on
+_TAUGHT = 0.3  # weight of what it says of unmarked pixels as a claim, with a few marks
 _WINDOW_PX = {2: 256, 3: 48}  # their side, by the number of spatial axes
 
 
@@ -50,6 +52,7 @@ class EarlyForest:
         self.judged_share: float | None = None
         self._hopeless = False
         self._unseen = UnseenImages(seed=seed)
+        self._guesses = Guesses()
 
     def begin(self, ndim: int, channels: int, classes: int) -> None:
         """Begin anew, for so many classes."""
@@ -128,6 +131,11 @@ class EarlyForest:
             self._hopeless = not tells_classes(of_forest, told)
             share = best_share(of_forest, np.concatenate(of_network, 1), told)
             self.judged_share = min(share, self._fading(step)) if against and share is not None else share
+
+    def teach(self, step: int) -> None:
+        """Claim what it says of unmarked pixels, while there are a few marks only."""
+        weight = 0.0 if self._hopeless else _TAUGHT * self._unseen.few
+        self._guesses.step(step, self._store.blocks, self.ready, weight)
 
     def joined(self, step: int, pixels: Floats, said: Floats) -> Floats:
         """Add its share to what the network says of an image, (K, *S)."""

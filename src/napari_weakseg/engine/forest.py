@@ -58,6 +58,11 @@ class PixelForest:
     seed : int
     jobs : int
         Threads.
+
+    Attributes
+    ----------
+    times_learned : int
+        How often it has learned something.
     """
 
     def __init__(self, ndim: int, channels: int, classes: int, *, seed: int, jobs: int) -> None:
@@ -71,6 +76,7 @@ class PixelForest:
         self._learned: tuple[NDArray[np.float32], NDArray[np.uint8]] | None = None
         self._learned_at: list[tuple[Place, NDArray[np.int64]]] = []
         self._areas_tell = False
+        self.times_learned = 0
 
     @property
     def ready(self) -> bool:
@@ -99,6 +105,7 @@ class PixelForest:
         self._learned_at = [(block.place, each.at) for block, each in zip(picked, kept, strict=True)]
         self._areas_tell = any(block.areas_told for block in picked)
         self._trees = self._grown(*self._learned)
+        self.times_learned += 1
 
     def right_without(self, left_out: Callable[[Place, NDArray[np.int64]], NDArray[np.bool_]]) -> dict[int, float]:
         """How often it would be right about some of the pixels that it learned from, had it not seen them.

@@ -32,7 +32,8 @@ class BlockMemory:
     Attributes
     ----------
     arrays : mapping of str to array
-        Of the block (held_out, claim, claim_weight, approximation) and of its growth; only those that say anything.
+        Of the block (held_out, claim, claim_weight, guess, guess_weight, approximation) and of its growth; only those
+        that say anything.
     new_draws : int
     boxes : list of (class id, start, stop)
         That the claims were made with, in lists.
@@ -48,6 +49,8 @@ class BlockMemory:
         arrays: dict[str, NDArray[Any]] = {}
         if block.held_out.any():
             arrays["held_out"] = block.held_out
+        if block.guess is not None and block.guess_weight is not None:
+            arrays |= {"guess": block.guess, "guess_weight": block.guess_weight}
         growth = block.growth
         if growth is not None and (growth.round or block.claim.any()):
             arrays |= {
@@ -67,8 +70,9 @@ class BlockMemory:
     def give_to(self, block: Block) -> None:
         """Give it to the block of that place; its marks may have changed since."""
         block.new_draws = self.new_draws
-        if any(self.arrays[name].shape != block.shape for name in ("held_out", "ids") if name in self.arrays):
+        if any(self.arrays[name].shape != block.shape for name in ("held_out", "ids", "guess") if name in self.arrays):
             return
+        block.guess, block.guess_weight = self.arrays.get("guess"), self.arrays.get("guess_weight")
         block.held_out = self.arrays.get("held_out", np.zeros(block.shape, bool))
         block.held_out &= block.knowledge.painted | block.knowledge.complete
         if self.boxes != _listed(block) and not block.exact:

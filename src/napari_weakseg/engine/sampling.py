@@ -213,11 +213,12 @@ class Sampler:
 def _fields(block: Block, at: Region, claimed: bool) -> dict[str, tuple[NDArray[np.generic], np.generic]]:
     """All that is known and claimed at some pixels of a block, each with the value that says nothing."""
     spared = block.held_out[at]
+    claim, weight = block.claimed(at)
     fields: dict[str, tuple[NDArray[np.generic], np.generic]] = {
         "allowed": (block.allowed[at], np.uint32(block.knowledge.full).view(np.int32)),
         "painted": (block.knowledge.painted[at] & ~spared, np.bool_(False)),
-        "claim": (np.where(spared, np.uint8(0), block.claim[at]), np.uint8(0)),
-        "claim_weight": (block.claim_weight[at], np.uint8(0)),
+        "claim": (np.where(spared, np.uint8(0), claim), np.uint8(0)),
+        "claim_weight": (weight, np.uint8(0)),
         "interface": (
             np.where(spared, np.uint8(INTERFACE_UNKNOWN), block.interfaces[at]),
             np.uint8(INTERFACE_UNKNOWN),

@@ -205,6 +205,7 @@ class Trainer:
             raise nothing_left()
         learner.look_around(self.steps, self._store.blocks, self._rng)
         self._early.judge(self.steps, self._says_evenly)
+        self._early.teach(self.steps)
         batch = downsampled(self._sampler.draw(self._store.blocks), self._sizes.factors, self._rng)
         learner.step(batch, self.steps, self._store.blocks)
         self.steps += 1

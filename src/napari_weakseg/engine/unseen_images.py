@@ -3,7 +3,7 @@
 A network that has seen three images learns them by heart: it gets worse where the forest, if the looks of pixels tell
 the classes apart from image to image, does not. Each marked image (frame of a stack) is therefore left out once, in
 turn. Where a single one is marked, parts of its marks are. With a few marks, and areas not told, the forest stays
-however right it is: the network fills what lies beyond them with whatever it likes.
+however right it is, for the network fills what lies beyond them with whatever it likes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,8 +26,8 @@ _MOST = 12  # marked images up to which it is looked at
 _TURNS = 4  # images or parts that are left out in turn, at most
 _RIGHT = (0.9, 1.0)  # share of the pixels from which the forest is kept, and from which it is kept as far as it may be
 _KEPT = 0.8  # share of the prediction that it keeps then, with so few images:
-_FEW = 4  # the share falls with more
-_ALONE, _BESIDE = (0.8, 4), (0.5, 16)  # with so few marks it keeps so much anyway; in a single image, in several ones
+_KEPT_TAUGHT = 0.5  # the same where there are so few marks that the network learns from it
+_FEW, _FEW_MARKS = 4, 16  # the share falls with more; with so few marks it keeps it however right it is
 
 
 class UnseenImages:
@@ -68,7 +68,15 @@ class UnseenImages:
         """Share of the prediction that the forest should keep at least; until every part had its turn, as before."""
         if not self._complete:
             return self._before if self._parts else 0.0
-        return max(self._as_far_as_right(), self._anyway())
+        return max(self._as_far_as_right(), _KEPT_TAUGHT * self.few)
+
+    @property
+    def few(self) -> float:
+        """How few marks there are: 1 with a few in up to four images, less with more; 0 where areas are told."""
+        if not self._parts:
+            return 0.0
+        _, quarter, marks = self._parts[0]
+        return _falling(marks, _FEW_MARKS) * _falling(1 if quarter >= 0 else len(self._parts), _FEW)
 
     def _as_far_as_right(self) -> float:
         classes = {class_id for found in self._found for class_id in found}
@@ -76,13 +84,8 @@ class UnseenImages:
             return 0.0
         right = np.mean([np.mean([found[c] for found in self._found if c in found]) for c in classes])
         low, high = _RIGHT
-        return _KEPT * float(np.clip((right - low) / (high - low), 0, 1)) * _falling(len(self._parts), _FEW)
-
-    def _anyway(self) -> float:
-        _, quarter, marks = self._parts[0]
-        kept, few = _ALONE if quarter >= 0 else _BESIDE
-        images = 1 if quarter >= 0 else len(self._parts)
-        return kept * _falling(marks, few) * _falling(images, _FEW)
+        kept = _KEPT + (_KEPT_TAUGHT - _KEPT) * self.few
+        return kept * float(np.clip((right - low) / (high - low), 0, 1)) * _falling(len(self._parts), _FEW)
 
     @property
     def _complete(self) -> bool:
