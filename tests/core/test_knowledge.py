@@ -350,6 +350,9 @@ def test_present_tag_is_a_bag_of_the_whole_image_only() -> None:
     annotations = replace(Annotations.empty((8, 8)), tags={2: True})
     assert known(annotations).bags == (Bag(2, (0, 0), (8, 8)),)
     assert known(annotations, (slice(0, 8), slice(0, 7))).bags == ()
+    stack = replace(Annotations.empty((2, 8, 8)), tags={2: True})
+    first = (slice(0, 1), slice(0, 8), slice(0, 8))
+    assert Knowledge.from_annotations(stack, CLASSES, first, spatial_ndim=2).bags == ()
 
 
 @pytest.mark.parametrize("lead", [(), (2,)])

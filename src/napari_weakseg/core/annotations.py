@@ -74,11 +74,13 @@ class Annotations:
         Object ids, 0 = none given; an id counts together with the class painted at its pixel.
     boxes : tuple of Box
     tags : mapping of int to bool
-        Class id → present (True) or absent (False); unknown classes are left out.
+        Class id → present (True) or absent (False) in the image; unknown classes are left out.
     rules : tuple of CoverageRule
         Later ones win where they overlap.
     claims : mapping of str to LabelArray, uint8
         Trust → class ids of masks that may be wrong, 0 = nothing claimed; only those that were given.
+    frame_tags : mapping of tuple to mapping of int to bool
+        Frame → class id → present or absent in it; only what was said of a frame by itself, see `tags_of`.
 
     Notes
     -----
@@ -93,6 +95,7 @@ class Annotations:
     tags: Mapping[int, bool] = field(default_factory=lambda: MappingProxyType({}))
     rules: tuple[CoverageRule, ...] = ()
     claims: Mapping[Trust, LabelArray] = field(default_factory=lambda: MappingProxyType({}))
+    frame_tags: Mapping[tuple[int, ...], Mapping[int, bool]] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
     def empty(cls, label_shape: Sequence[int]) -> "Annotations":
@@ -122,7 +125,18 @@ class Annotations:
         named = {box.class_id for box in self.boxes} | {rule.class_id for rule in self.rules}
         claimed = (labels[place] for labels in self.claims.values() for place in _occupied(labels))
         named |= {int(c) for labels in claimed for c in np.unique(labels) if c}
-        return {*self.painted_counts(), *self.tags, *(c for c in named if c is not None)}
+        tagged = {class_id for tags in self.frame_tags.values() for class_id in tags}
+        return {*self.painted_counts(), *self.tags, *tagged, *(c for c in named if c is not None)}
+
+    def tags_of(self, frame: Sequence[int]) -> dict[int, bool]:
+        """Class id → present or absent in a frame: what is said of it by itself, else of the whole image.
+
+        A class that is absent from the image is absent from all its frames; of one that is present somewhere in the
+        image nobody knows in which of several.
+        """
+        only = all(size == 1 for size in self.label_shape[: len(frame)])
+        tags = {class_id: present for class_id, present in self.tags.items() if only or not present}
+        return {**tags, **self.frame_tags.get(tuple(frame), {})}
 
     def coverage_of(self, class_id: int, region: Region | None = None) -> Coverage | None:
         """Coverage of a class in a region or the whole image; None where it differs from place to place.

@@ -26,6 +26,7 @@ class _Block:
     frame: Region
     n_frame_axes: int
     labels: NDArray[np.uint8]  # (*S)
+    tags: Mapping[int, bool]  # of the frame
 
     @property
     def spatial(self) -> Region:
@@ -87,13 +88,14 @@ def knowledge_of(
         raise ValueError("knowledge is built for one frame at a time")
     frame = region[:n_frame_axes] + tuple(slice(0, size) for size in annotations.label_shape[n_frame_axes:])
     labels = np.asarray(annotations.labels[region], np.uint8)
-    block = _Block(annotations, region, frame, n_frame_axes, labels.reshape(labels.shape[n_frame_axes:]))
+    tags = annotations.tags_of(start_of(region)[:n_frame_axes])
+    block = _Block(annotations, region, frame, n_frame_axes, labels.reshape(labels.shape[n_frame_axes:]), tags)
     painted = block.labels > 0
     allowed = np.full(block.labels.shape, classes.full, np.uint32)
     if painted.any():
         only = np.left_shift(np.uint32(1), np.arange(256, dtype=np.uint32) & np.uint32(31))
         np.copyto(allowed, only[block.labels], where=painted)
-    for class_id, present in annotations.tags.items():
+    for class_id, present in tags.items():
         if not present:
             allowed &= ~classes.bit(class_id)
     complete = _apply_coverage(block, classes, allowed, reach_px, sampling)
@@ -200,10 +202,10 @@ def _seeds(block: _Block) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
 
 
 def _bags(block: _Block) -> Iterator[Bag]:
-    """Present tags of a whole image, and the lines (planes in 3-D) across every box that touch its object."""
+    """Present tags of a whole frame, and the lines (planes in 3-D) across every box that touch its object."""
     shape = block.labels.shape
-    if block.region == tuple(slice(0, size) for size in block.annotations.label_shape):
-        for class_id, present in sorted(block.annotations.tags.items()):
+    if block.region == block.frame:
+        for class_id, present in sorted(block.tags.items()):
             if present:
                 yield Bag(class_id, (0,) * len(shape), shape)
     origin = start_of(block.spatial)

@@ -138,6 +138,9 @@ def _take(merged: Project, project: Project, image: ProjectImage) -> None:
         target.add_box(int(ids[box.class_id]), box.start, box.stop)
     for class_id, present in said.tags.items():
         target.tag(int(ids[class_id]), present)
+    for frame, tags in said.frame_tags.items():
+        for class_id, present in tags.items():
+            target.tag(int(ids[class_id]), present, frame)
     for rule in said.rules:
         for class_id in project.classes.ids if rule.class_id is None else (rule.class_id,):
             if knew_all or class_id != BACKGROUND:

@@ -28,7 +28,7 @@ from napari_weakseg.core.marks import Marks
 from napari_weakseg.core.paint import Paint
 from napari_weakseg.core.readers import PixelSize
 from napari_weakseg.core.record import ImageRecord
-from napari_weakseg.core.regions import Region, shape_of
+from napari_weakseg.core.regions import Region, shape_of, start_of
 from napari_weakseg.core.storage import storage_errors
 
 if TYPE_CHECKING:
@@ -114,7 +114,14 @@ class ProjectImage:
             marks, paint = self._marks, self._paint
             claims = {trust: store.labels for trust, store in self._claims.items()}
             return Annotations(
-                self.label_shape, paint.labels, paint.objects, marks.boxes, marks.tags, marks.rules, claims
+                self.label_shape,
+                paint.labels,
+                paint.objects,
+                marks.boxes,
+                marks.tags,
+                marks.rules,
+                claims,
+                marks.frame_tags,
             )
 
     @property
@@ -237,16 +244,40 @@ class ProjectImage:
         with self._changing():
             self._marks.change_boxes(added, gone)
 
-    def tag(self, class_: str | int, present: bool | None) -> None:
-        """Say that a class is present (True) or absent (False) in the image, or unknown (None)."""
+    def tag(self, class_: str | int, present: bool | None, frame: Sequence[int] | None = None) -> None:
+        """Say that a class is present (True) or absent (False) in the image or in one frame, or unknown (None).
+
+        Parameters
+        ----------
+        class_ : str or int
+        present : bool or None
+            None takes back what was said of the image, or of this frame by itself.
+        frame : sequence of int, optional
+            Index along the label axes before the spatial ones; the whole image if left out.
+
+        Notes
+        -----
+        A class that is absent from the image is absent from every frame; what is said of a frame afterwards wins there.
+        That a class is present says nothing of a single frame, where there are several.
+
+        Raises
+        ------
+        AnnotationError
+            If there is no such class or frame, or if `present` is something else.
+        """
         class_id = self._project.classes.id_of(class_)
+        index = None if frame is None else start_of(self.frame_region(frame))[: len(frame)]
         if not isinstance(present, bool | np.bool_ | None):
             raise AnnotationError(
                 f"“{present}” says neither that “{class_}” is on “{self.name}” nor that it is not.",
                 "Use True for present, False for absent, None for unknown.",
             )
         with self._changing():
-            self._marks.set_tag(class_id, None if present is None else bool(present))
+            said = None if present is None else bool(present)
+            if index is None or prod(self.label_shape[: len(index)]) == 1:  # the frame is all of the image
+                self._marks.set_tag(class_id, said)
+            else:
+                self._marks.set_frame_tag(index, class_id, said)
 
     def coverage(
         self,
@@ -370,7 +401,7 @@ class ProjectImage:
 
     def _state(self) -> tuple[object, ...]:
         marks, painted = self._marks, sum(paint.revision for paint in self._used_paint())
-        return painted, marks.boxes, marks.tags, marks.rules
+        return painted, marks.boxes, marks.tags, marks.frame_tags, marks.rules
 
     def _placed(self, values: Any, start: Sequence[int] | None, *, what: str) -> tuple[NDArray[Any], Region]:
         array = whole_numbers(values, what=what, name=self.name)

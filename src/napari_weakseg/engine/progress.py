@@ -158,7 +158,7 @@ class MarkCounter:
         regions = annotations.painted_region()
         blobs = sum(_blobs(annotations, block) for block in _joined(regions, self._ndim))
         boxes = len(annotations.boxes)
-        return MarkCount(blobs, boxes, int(bool(regions or boxes or annotations.tags)))
+        return MarkCount(blobs, boxes, int(bool(regions or boxes or annotations.tags or annotations.frame_tags)))
 
 
 def _joined(regions: Sequence[Region], ndim: int) -> list[Region]:

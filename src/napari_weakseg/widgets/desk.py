@@ -245,7 +245,8 @@ def used(project: "Project") -> bool:
 def marked(image: "ProjectImage") -> bool:
     """Tell whether anything is painted, for sure or roughly, boxed, tagged or declared complete on an image."""
     notes = image.annotations
-    return bool(notes.boxes or notes.tags or notes.rules or notes.painted_region() or notes.claimed_region())
+    said = notes.boxes or notes.tags or notes.frame_tags or notes.rules
+    return bool(said or notes.painted_region() or notes.claimed_region())
 
 
 def _shown_axes(source: "ImageSource") -> str:
