@@ -165,6 +165,59 @@ def test_an_absent_tag_on_a_large_image_does_not_pile_up_blocks(make_project: Ca
     assert len(store.blocks) <= 4 + 4
 
 
+def test_a_tag_of_a_frame_is_told_to_its_block_alone(
+    make_project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project()
+    image = project.add_image(np.zeros((40, 16, 16), np.uint8), name="a", axes="TYX")
+    for t in range(3):
+        image.paint(square((1, 8, 8), 0, 0, 0, value=1), start=(t, 2, 2))
+    image.tag("nucleus", True, (1,))
+    store = filled(project)
+    by_frame = {block.place.frame: block for block in store.blocks}
+    assert all(block.whole for block in store.blocks)
+    assert [by_frame[(t,)].tags for t in range(3)] == [{}, {2: True}, {}]
+    assert [by_frame[(t,)].only_tagged for t in range(3)] == [False, True, False]
+    updated: list[tuple[int, ...]] = []
+    update = reading.update
+
+    def counted(block: Block, *rest: Any) -> None:
+        updated.append(block.place.frame)
+        update(block, *rest)
+
+    monkeypatch.setattr(reading, "update", counted)
+    image.tag("nucleus", False, (2,))
+    assert [block.place.frame for block in store.changed("a")] == [(2,)]
+    assert updated == [(2,)]
+    assert [bool((by_frame[(t,)].knowledge.allowed & 0b100).any()) for t in range(3)] == [True, True, False]
+    image.tag("nucleus", None, (1,))
+    assert [block.place.frame for block in store.changed("a")] == [(1,)]
+    assert store.changed("a") == []
+    assert not by_frame[(1,)].tags
+
+
+def test_a_frame_that_is_tagged_is_read(make_project: Callable[..., Project]) -> None:
+    project = make_project()
+    image = project.add_image(np.zeros((60, 8, 8), np.uint8), name="a", axes="TYX")
+    image.paint(square((1, 8, 8), 0, 0, 0, value=1), start=(0, 0, 0))
+    image.tag("nucleus", True, (17,))
+    store = filled(project)
+    assert len(store.blocks) == 2 + 4
+    assert {place.frame for place in places(image, 2) if place.marked} == {(0,), (17,)}
+    image.tag("nucleus", False, (41,))
+    changed = store.changed("a")
+    assert [(block.place.frame, block.tags) for block in changed] == [((41,), {2: False})]
+
+
+def test_of_a_large_frame_with_a_tag_a_few_cells_are_read(make_project: Callable[..., Project]) -> None:
+    project = make_project()
+    image = project.add_image(np.zeros((2, 3100, 3100), np.uint8), name="a", axes="TYX")
+    image.tag("nucleus", False, (1,))
+    marked = [place for place in places(image, 2) if place.marked]
+    assert [place.frame for place in marked] == [(1,)] * 4
+    assert not reading.read(image, marked[0], {}).whole
+
+
 def test_erased_marks_vanish_with_all_that_came_of_them(painted: Project) -> None:
     store = filled(painted)
     (block,) = store.blocks

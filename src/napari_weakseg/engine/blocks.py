@@ -25,7 +25,8 @@ __all__ = ["Block", "Place", "by_class", "never_shown", "places", "read", "settl
 
 _WHOLE_PX = {2: 1536, 3: 160}  # a frame up to this size along every axis is one block
 _CELL_PX = {2: 1024, 3: 96}
-_UNLABELLED_CELLS = 4  # of an image
+_UNLABELLED_CELLS = 4  # of an image, and of each frame with a tag
+_ANY = -1  # frames without a tag of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,9 @@ class Block:
     boxes : list of (class id, start, stop)
         In pixels of the block; may reach beyond it.
     tags : mapping of int to bool
-        Of the image: class id → present or absent.
+        Of the frame: class id → present or absent.
     whole : bool
-        Whether the block is a frame, and the frame all of the image, so that its tags are the image's.
+        Whether the block is all of its frame, so that the tags hold for it.
     annotated : set of int
         Class ids that are annotated exactly in the whole block.
     covered : bool
@@ -240,7 +241,8 @@ def never_shown(blocks: Iterable[Block]) -> set[int]:
 def places(image: ProjectImage, ndim: int) -> Iterator[Place]:
     """List the blocks of an image that are worth reading: those with marks, then a few without.
 
-    Which ones without is random, but always the same for an image as long as they stay without marks.
+    Which ones without is random, but always the same for an image as long as they stay without marks. Of a frame with
+    a tag of its own some count as marked.
     """
     annotations = image.annotations
     frames, cells = image.frames(), list(_grid(image.label_shape[-ndim:], ndim))
@@ -253,9 +255,16 @@ def places(image: ProjectImage, ndim: int) -> Iterator[Place]:
                 yield Place(image.name, frame, cell, marked=True)
     absent = any(present is False for present in annotations.tags.values())
     rng = np.random.default_rng(zlib.crc32(image.name.encode()))
-    bare = (int(i) for i in rng.permutation(len(frames) * len(cells)) if int(i) not in marked)
-    for i, _ in zip(bare, range(_UNLABELLED_CELLS), strict=False):
-        yield Place(image.name, frames[i // len(cells)], cells[i % len(cells)], marked=absent)
+    tagged = {number[frame] for frame in annotations.frame_tags if frame in number}
+    wanted = dict.fromkeys((_ANY, *tagged), _UNLABELLED_CELLS)
+    for i in rng.permutation(len(frames) * len(cells)):
+        frame_number, cell_number = divmod(int(i), len(cells))
+        group = frame_number if frame_number in tagged else _ANY
+        if int(i) not in marked and wanted[group]:
+            wanted[group] -= 1
+            yield Place(image.name, frames[frame_number], cells[cell_number], marked=absent or group != _ANY)
+            if not any(wanted.values()):
+                return
 
 
 def read(image: ProjectImage, place: Place, reach_px: dict[int, float], neighbours: int) -> Block:
@@ -354,8 +363,8 @@ def _marks_by_frame(image: ProjectImage, ndim: int) -> dict[tuple[int, ...], lis
 def _take_hints(block: Block, image: ProjectImage) -> None:
     annotations = image.annotations
     block.boxes = _boxes_in(image, block.place)
-    block.tags = dict(annotations.tags)
-    block.whole = block.shape == tuple(size for size in image.label_shape if size > 1)
+    block.tags = annotations.tags_of(block.place.frame)
+    block.whole = block.shape == image.label_shape[-len(block.shape) :]
     classes = range(1, block.knowledge.full.bit_length())
     coverage = {c: annotations.coverage_of(c, block.place.label_region) for c in classes}
     block.annotated = {c for c, kind in coverage.items() if kind == "exact"}

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Mapping
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from torch import Tensor
@@ -26,6 +26,9 @@ from napari_weakseg.engine.targets import (
 )
 
 __all__ = ["BlockStore"]
+
+_Seen: TypeAlias = tuple[object, Mapping[tuple[int, ...], Mapping[int, bool]], Region | None]
+"""Marks that count anywhere in an image, tags of its frames, the newest painted region."""
 
 _MAX_VALUES = 400_000_000  # float32 pixel values kept in memory
 _MAX_BARE = 64  # blocks without marks that are read
@@ -58,7 +61,7 @@ class BlockStore:
         self._told_reach: set[int] = set()  # classes with blobs enough to tell it
         self._values = 0
         self._position: dict[str, int] = {}
-        self._seen: dict[str, tuple[object, Region | None]] = {}
+        self._seen: dict[str, _Seen] = {}
         self._saved: dict[Key, BlockMemory] = {}
         self._untold: list[Block] = []  # took in other boxes, tags or masks before anybody asked what changed
 
@@ -140,17 +143,19 @@ class BlockStore:
         return [block for place in new[:_AT_ONCE] if (block := self._add(place)) is not None]
 
     def _regions_changed(self, image: ProjectImage) -> list[Region] | None:
-        """Where an image was painted since the last call; None = anywhere."""
+        """Where an image was painted, or a frame tagged, since the last call; None = anywhere."""
         annotations, recent = image.annotations, image.recent
         marks = (annotations.boxes, dict(annotations.tags), annotations.rules, image.claims_revision)
-        seen, newest = self._seen.get(image.name, (None, None))
-        self._seen[image.name] = (marks, recent[0] if recent else None)
+        tags = annotations.frame_tags
+        seen, tags_seen, newest = self._seen.get(image.name, (None, tags, None))
+        self._seen[image.name] = (marks, tags, recent[0] if recent else None)
         if marks != seen:
             return None
+        tagged = [image.frame_region(f) for f in {*tags, *tags_seen} if tags.get(f) != tags_seen.get(f)]
         for i, region in enumerate(recent):
             if region is newest:
-                return [self._concerned(image, region) for region in recent[:i]]
-        return None if recent else []
+                return tagged + [self._concerned(image, region) for region in recent[:i]]
+        return None if recent else tagged
 
     def _concerned(self, image: ProjectImage, painted: Region) -> Region:
         """Where paint may matter: where every object is marked, in the whole frame."""
