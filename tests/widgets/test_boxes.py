@@ -1,11 +1,13 @@
 """Value editors: what is set can be read, and what a person does comes out as a signal."""
 
+from dataclasses import replace
+
 import pytest
 from qtpy.QtCore import Qt
 
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.engine.messages import Phase
-from napari_weakseg.widgets.class_table import COVERAGE_WORDS, ClassRow, ClassTableView
+from napari_weakseg.widgets.class_table import COVERAGE_WORDS, TAG_WORDS, ClassRow, ClassTableView
 from napari_weakseg.widgets.enablement import Action, Situation, enabled
 from napari_weakseg.widgets.image_box import ImageBox, ImageDescription
 from napari_weakseg.widgets.side_boxes import NoticeBox, ProjectBox, SettingsBox
@@ -60,6 +62,23 @@ def test_picking_and_choosing_come_out_as_signals(qtbot, table):
         qtbot.keyClick(box, Qt.Key.Key_Home)
         box.activated.emit(box.currentIndex())
     assert table._views[2].coverage.currentIndex() == -1  # differs from place to place
+
+
+def test_in_a_stack_the_tag_is_of_the_slice_or_of_none(qtbot, table):
+    table.setValue([replace(ROWS[1], here="slice"), replace(ROWS[2], tag=None, here="slice", image_tag=False)])
+    first, second = (view.tag for view in table._views)
+    assert (first.currentText(), second.currentText()) == ("is here", "in no slice")
+    assert "this slice" in first.toolTip()
+    with qtbot.waitSignal(table.tag_changed, check_params_cb=lambda i, tag: (i, tag) == (3, None)):
+        qtbot.keyClick(second, Qt.Key.Key_Home)
+        second.activated.emit(second.currentIndex())
+    with qtbot.waitSignal(table.ruled_out, check_params_cb=lambda i: i == 2):
+        qtbot.keyClick(first, Qt.Key.Key_End)
+        first.activated.emit(first.currentIndex())
+    table.setValue([replace(ROWS[1], tag=None, here="slice", image_tag=True), ROWS[2]])
+    assert first.currentIndex() == -1  # in some slice, nobody knows in which
+    assert [second.itemText(i) for i in range(second.count())] == list(TAG_WORDS.values())
+    assert "this image" in second.toolTip()
 
 
 def test_the_image_box_shows_axes_only_where_there_is_a_choice(qtbot):

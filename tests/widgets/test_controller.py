@@ -576,3 +576,46 @@ def test_in_a_stack_the_statement_holds_for_the_slice_on_screen(qtbot, viewer, p
     of = [image.annotations.coverage_of(2, image.frame_region((i,))) for i in range(4)]
     assert of == ["some", "all objects", "some", "some"]
     assert panel.class_table.value()[1].coverage is None
+
+
+def shown_tag(panel):
+    row = panel.class_table.value()[1]
+    return row.tag, row.image_tag
+
+
+def test_in_a_stack_a_tag_is_of_the_slice_on_screen(qtbot, viewer, panel):
+    viewer.add_image(np.stack([two_discs()] * 4), name="stack", axis_labels=("t", "y", "x"))
+    qtbot.waitUntil(lambda: panel.controller.bench.current is not None)
+    image, table = panel.controller.bench.image, panel.class_table
+    viewer.dims.set_current_step(0, 1)
+    qtbot.waitUntil(lambda: panel.controller.marking._frame == (1,))
+    assert table.value()[1].here == "time point"
+    table.tag_changed.emit(2, True)
+    assert image.annotations.frame_tags == {(1,): {2: True}}
+    assert shown_tag(panel) == (True, None)
+    viewer.dims.set_current_step(0, 2)
+    qtbot.waitUntil(lambda: shown_tag(panel) == (None, None))
+    table.tag_changed.emit(2, False)
+    assert image.annotations.frame_tags == {(1,): {2: True}, (2,): {2: False}}
+    viewer.dims.set_current_step(0, 1)
+    qtbot.waitUntil(lambda: shown_tag(panel) == (True, None))
+
+
+def test_a_tag_of_a_whole_stack_is_shown_in_each_slice(qtbot, viewer, panel):
+    viewer.add_image(np.stack([two_discs()] * 4), name="stack", axis_labels=("t", "y", "x"))
+    qtbot.waitUntil(lambda: panel.controller.bench.current is not None)
+    image, table = panel.controller.bench.image, panel.class_table
+    viewer.dims.set_current_step(0, 0)
+    qtbot.waitUntil(lambda: panel.controller.marking._frame == (0,))
+    table.ruled_out.emit(2)
+    assert image.annotations.tags == {2: False}
+    assert shown_tag(panel) == (None, False)
+    table.tag_changed.emit(2, True)  # of this slice
+    assert shown_tag(panel) == (True, None)
+    assert image.annotations.tags_of((0,)) == {2: True}
+    assert image.annotations.tags_of((1,)) == {2: False}
+    table.tag_changed.emit(2, None)  # of this slice
+    assert shown_tag(panel) == (None, False)
+    table.tag_changed.emit(2, None)  # of the image, as is shown
+    assert shown_tag(panel) == (None, None)
+    assert not image.annotations.used_classes()

@@ -36,10 +36,11 @@ _COVERAGE_TIP = (
 )
 TAG_WORDS: dict[bool | None, str] = {None: "maybe", True: "is here", False: "not here"}
 _TAG_TIP = (
-    "What you know about the whole image:\nmaybe – unknown\n"
-    "is here – the class occurs somewhere in this image\n"
-    "not here – no pixel of this image is of this class (a cheap and strong hint)"
+    "What you know about {whole} {here}:\nmaybe – unknown\n"
+    "is here – the class occurs somewhere in this {here}\n"
+    "not here – no pixel of this {here} is of this class (a cheap and strong hint)"
 )
+_IMAGE_TIP = "\nin no {here} – no pixel of the whole image is of this class"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,13 @@ class ClassRow:
     coverage : str or None
         None where it differs from place to place.
     tag : bool or None
-        Present, absent, unknown.
+        Present, absent, unknown, in what is on screen of the image.
     boxes : int
         In the image.
+    here : str
+        What is on screen: the image, or a slice, time point or frame of it.
+    image_tag : bool or None
+        What is said of the whole image, where that is more than is on screen and nothing is said of what is.
     """
 
     id: int
@@ -65,6 +70,8 @@ class ClassRow:
     coverage: Coverage | None = "some"
     tag: bool | None = None
     boxes: int = 0
+    here: str = "image"
+    image_tag: bool | None = None
 
 
 class _ClassRowView(QFrame):
@@ -91,10 +98,8 @@ class _ClassRowView(QFrame):
         for kind, words in COVERAGE_WORDS.items():
             self.coverage.addItem(words, kind)
         self.coverage.setPlaceholderText("differs by place")
-        for tag, words in TAG_WORDS.items():
-            self.tag.addItem(words, tag)
-        for box, tip in ((self.coverage, _COVERAGE_TIP), (self.tag, _TAG_TIP)):
-            box.setToolTip(tip)
+        self.coverage.setToolTip(_COVERAGE_TIP)
+        for box in (self.coverage, self.tag):
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             box.setMinimumContentsLength(6)
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -130,7 +135,19 @@ class _ClassRowView(QFrame):
             marks.append(f"{row.boxes} ▭")
         self.painted.setText(" · ".join(marks) or "–")
         self.coverage.setCurrentIndex(-1 if row.coverage is None else self.coverage.findData(row.coverage))
-        self.tag.setCurrentIndex(list(TAG_WORDS).index(row.tag))
+        self._show_tag(row)
+
+    def _show_tag(self, row: ClassRow) -> None:
+        part = row.here != "image"
+        words = [*TAG_WORDS.values(), *([f"in no {row.here}"] if part else ())]
+        if words != [self.tag.itemText(i) for i in range(self.tag.count())]:
+            self.tag.clear()
+            self.tag.addItems(words)
+        tip = _TAG_TIP + (_IMAGE_TIP if part else "")
+        self.tag.setToolTip(tip.format(whole="this" if part else "the whole", here=row.here))
+        self.tag.setPlaceholderText(f"in some {row.here}")
+        told = {None: list(TAG_WORDS).index(row.tag), True: -1, False: len(TAG_WORDS)}
+        self.tag.setCurrentIndex(told[row.image_tag])
 
     def set_picked(self, picked: bool) -> None:
         self.pick.setChecked(picked)
@@ -162,7 +179,11 @@ class _ClassRowView(QFrame):
         self._table.coverage_changed.emit(self._row.id, self.coverage.currentData())
 
     def _on_tag(self) -> None:
-        self._table.tag_changed.emit(self._row.id, self.tag.currentData())
+        words = list(TAG_WORDS)
+        if self.tag.currentIndex() < len(words):
+            self._table.tag_changed.emit(self._row.id, words[self.tag.currentIndex()])
+        else:
+            self._table.ruled_out.emit(self._row.id)
 
 
 class ClassTableView(QWidget):
@@ -176,6 +197,7 @@ class ClassTableView(QWidget):
     recolored = Signal(int, str)
     coverage_changed = Signal(int, str)
     tag_changed = Signal(int, object)
+    ruled_out = Signal(int)  # the class is nowhere in the image, of which a part is on screen
     added = Signal()
     removed = Signal(int)
     boxes_wanted = Signal(bool)  # boxes are to be drawn, or painted again

@@ -7,6 +7,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_weakseg.core.annotations import Coverage
 from napari_weakseg.core.classes import BACKGROUND
+from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.regions import intersection, start_of, stop_of
 from napari_weakseg.widgets import messages
 from napari_weakseg.widgets.side_boxes import NoticeBox
@@ -16,6 +17,13 @@ _Frame: TypeAlias = tuple[str, tuple[int, ...]]  # an image and a frame of it
 
 _NOTICE = "all marked"
 _NAMES = {"Z": "slice", "T": "time point"}  # what is on screen, by the last axis that is stepped through
+
+
+def here(image: ProjectImage) -> str:
+    """Word for what is on screen of an image: a slice, time point or frame of several, or all of it."""
+    frames = image.frames()
+    axes = image.label_axes[: len(frames[0])]
+    return _NAMES.get(axes[-1], "frame") if len(frames) > 1 else "image"
 
 
 class Completeness(QObject):
@@ -136,8 +144,7 @@ class Completeness(QObject):
     def _here(self) -> str:
         image = self._bench.image
         assert image is not None
-        axes = image.label_axes[: len(self._place[1])]
-        return _NAMES.get(axes[-1], "frame") if len(image.frames()) > 1 else "image"
+        return here(image)
 
     def _decline(self) -> None:
         self._answered.add((self._place, self._asked))

@@ -267,6 +267,7 @@ class Controller(QObject):
     def _look(self) -> None:
         if not self._closed:
             self.link.look_at(self.bench.current)
+            self.marking.look()
             self.completeness.ask()
             self._update()
 

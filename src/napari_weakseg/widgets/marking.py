@@ -10,6 +10,7 @@ from napari_weakseg.core.annotations import Coverage
 from napari_weakseg.core.classes import ClassTable
 from napari_weakseg.core.errors import AnnotationError
 from napari_weakseg.widgets.class_table import ClassRow, ClassTableView
+from napari_weakseg.widgets.completeness import here
 from napari_weakseg.widgets.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Marking(QObject):
-    """Edits classes, coverage and tags of the image worked on.
+    """Edits classes and coverage of the image worked on, and tags of the frame on screen.
 
     Parameters
     ----------
@@ -41,6 +42,7 @@ class Marking(QObject):
         super().__init__(parent)
         self._bench, self._table, self._guard = bench, table, guard
         self._followed: ImageCanvas | None = None
+        self._frame: tuple[int, ...] = ()  # that the tags shown are of
         table.picked.connect(self.pick)
         table.renamed.connect(self._on_renamed)
         table.recolored.connect(self._on_recolored)
@@ -48,6 +50,7 @@ class Marking(QObject):
         table.removed.connect(self._on_removed)
         table.coverage_changed.connect(self._on_coverage)
         table.tag_changed.connect(self._on_tag)
+        table.ruled_out.connect(self._on_ruled_out)
         table.boxes_wanted.connect(self.draw_boxes)
         bench.viewer.layers.selection.events.active.connect(self._on_active)
 
@@ -58,6 +61,11 @@ class Marking(QObject):
             self._table.setValue(())
             return
         notes = image.annotations
+        self._frame, part = canvas.frame, here(image)
+        tags = notes.frame_tags.get(self._frame, {})
+        of_image = {c: present for c, present in notes.tags.items() if c not in tags}
+        if part == "image":
+            tags, of_image = notes.tags, {}
         boxes = Counter(box.class_id for box in notes.boxes)
         self._table.setValue(
             [
@@ -67,12 +75,20 @@ class Marking(QObject):
                     info.color,
                     int(canvas.bridge.counts[class_id]),
                     notes.coverage_of(class_id),
-                    notes.tags.get(class_id),
+                    tags.get(class_id),
                     boxes[class_id],
+                    part,
+                    of_image.get(class_id),
                 )
                 for class_id, info in enumerate(project.classes, start=1)
             ]
         )
+
+    def look(self) -> None:
+        """Show the tags of the frame on screen, if that is another one now."""
+        canvas = self._bench.current
+        if canvas is not None and canvas.frame != self._frame:
+            self.refresh()
 
     def follow(self) -> None:
         """Show which class the brush of the canvas worked on paints."""
@@ -160,8 +176,16 @@ class Marking(QObject):
         self.refresh()
 
     def _on_tag(self, class_id: int, present: bool | None) -> None:
+        image, frame = self._bench.image, self._frame
+        of_frame = image is None or present is not None or class_id in image.annotations.frame_tags.get(frame, {})
+        self._tag(class_id, present, frame if of_frame else None)  # else what is shown is said of the whole image
+
+    def _on_ruled_out(self, class_id: int) -> None:
+        self._tag(class_id, False, None)
+
+    def _tag(self, class_id: int, present: bool | None, frame: tuple[int, ...] | None) -> None:
         image = self._bench.image
-        if image is not None and self._guard(lambda: image.tag(class_id, present)):
+        if image is not None and self._guard(lambda: image.tag(class_id, present, frame)):
             self.facts_changed.emit(image.name)
         self.refresh()
 
