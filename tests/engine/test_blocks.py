@@ -18,6 +18,7 @@ from napari_weakseg.engine.blocks import Block, places
 from napari_weakseg.engine.growing import rules_for, take_claims
 from napari_weakseg.engine.growth import Evidence, GrowthRules
 from napari_weakseg.engine.store import BlockStore
+from napari_weakseg.engine.suggesting import candidates
 
 LARGE = (2100, 3200)
 
@@ -207,6 +208,18 @@ def test_a_frame_that_is_tagged_is_read(make_project: Callable[..., Project]) ->
     image.tag("nucleus", False, (41,))
     changed = store.changed("a")
     assert [(block.place.frame, block.tags) for block in changed] == [((41,), {2: False})]
+
+
+def test_a_tag_may_be_suggested_for_a_frame_that_is_seen_whole(make_project: Callable[..., Project]) -> None:
+    project = make_project()
+    project.add_image(np.zeros((3, 8, 8), np.uint8), name="a", axes="TYX").tag("nucleus", False, (1,))
+
+    def unsure(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return np.full((1, 2, *pixels.shape[1:]), 0.5, np.float32), np.zeros(1, np.float32)
+
+    found = {place.frame: place for place in candidates(project, [], unsure, 0, tags_teach=True)}
+    assert found[(1,)].presence.tolist() == [1, 0]
+    assert [any(offer.kind == "tag" for offer in found[(t,)].offers) for t in range(3)] == [True, False, True]
 
 
 def test_of_a_large_frame_with_a_tag_a_few_cells_are_read(make_project: Callable[..., Project]) -> None:

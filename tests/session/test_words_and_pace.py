@@ -1,6 +1,7 @@
 """The pure parts: words for errors, the trend, the count of marks, when to show something."""
 
 import errno
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -104,6 +105,9 @@ def test_blobs_are_counted_frame_by_frame_and_the_background_is_none():
     assert counter().blobs == 5  # not counted anew until told
     counter.changed("a")
     assert counter() == MarkCount()
+    images["a"] = SimpleNamespace(annotations=replace(Annotations.empty((2, 20, 20)), frame_tags={(1,): {2: False}}))
+    counter.changed("a")
+    assert counter() == MarkCount(images=1)
 
 
 class Clock:

@@ -44,6 +44,15 @@ def test_a_project_with_one_stroke_is_kept_and_opens_again(opened):
     assert (annotation_of(again.images[name]) == 2).sum() == 20
 
 
+def test_a_project_in_which_one_frame_is_tagged_is_kept(opened):
+    opened.new("cells")
+    name = opened.add(layer((3, 30, 40)), "TYX")
+    opened.project.images[name].tag(2, False, (1,))
+    path = opened.project.path
+    opened.close()
+    assert path.exists()
+
+
 def test_save_as_moves_a_nameless_project_and_refuses_a_taken_folder(opened, tmp_path):
     opened.new("cells")
     paint(opened, opened.add(layer(), "YX"))
