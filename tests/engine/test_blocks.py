@@ -217,7 +217,7 @@ def test_a_tag_may_be_suggested_for_a_frame_that_is_seen_whole(make_project: Cal
     def unsure(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return np.full((1, 2, *pixels.shape[1:]), 0.5, np.float32), np.zeros(1, np.float32)
 
-    found = {place.frame: place for place in candidates(project, [], unsure, 0, tags_teach=True)}
+    found = {place.frame: place for place in candidates(project, [], unsure, 0, neighbours=0, tags_teach=True)}
     assert found[(1,)].presence.tolist() == [1, 0]
     assert [any(offer.kind == "tag" for offer in found[(t,)].offers) for t in range(3)] == [True, False, True]
 
@@ -228,7 +228,7 @@ def test_of_a_large_frame_with_a_tag_a_few_cells_are_read(make_project: Callable
     image.tag("nucleus", False, (1,))
     marked = [place for place in places(image, 2) if place.marked]
     assert [place.frame for place in marked] == [(1,)] * 4
-    assert not reading.read(image, marked[0], {}).whole
+    assert not reading.read(image, marked[0], {}, 0).whole
 
 
 def test_erased_marks_vanish_with_all_that_came_of_them(painted: Project) -> None:
