@@ -75,14 +75,39 @@ def test_a_block_is_guessed_about_at_a_time_and_again_when_the_forest_has_learne
 
     assert go_on(0, 5) == [True, False, False]
     assert go_on(5, 15) == [True, True, True]
-    before = [block.guess for block in blocks]
+    for block in blocks:
+        block.guess[:] = 9
     go_on(15, 40)
-    assert all(block.guess is old for block, old in zip(blocks, before, strict=True))
+    assert all((block.guess == 9).all() for block in blocks)
     forest.fit(blocks, np.random.default_rng(1))
     go_on(40, 55)
-    assert not any(block.guess is old for block, old in zip(blocks, before, strict=True))
+    assert not any((block.guess == 9).any() for block in blocks)
     guesses.step(56, blocks, forest, 0.0)
     assert all(block.guess is None for block in blocks)
+
+
+def test_of_a_large_block_a_strip_is_guessed_about_at_a_time(
+    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, _ = marked(make_project)
+    (block,), forest = learned(project)
+    guesses, whole = Guesses(), Guesses()
+    whole.step(0, [block], forest, 0.3)
+    at_once, block.guess = block.guess, None
+    monkeypatch.setattr("napari_weakseg.engine.guesses._PIXELS", 96 * 30)
+    filled = []
+    for turn in range(4):
+        guesses.step(5 * turn, [block], forest, 0.3)
+        filled.append(int((block.guess > 0).any(1).sum()))
+    assert filled == [24, 48, 72, 96]
+    assert (block.guess == at_once).mean() > 0.97
+    forest.fit([block], np.random.default_rng(1))
+    block.guess[:] = 9
+    for turn in range(4, 10):  # it goes on below where it was, and begins again above when it is through
+        guesses.step(5 * turn, [block], forest, 0.3)
+        if turn in (5, 6):
+            forest.fit([block], np.random.default_rng(turn))
+    assert not (block.guess == 9).any()
 
 
 def test_guesses_are_saved_with_the_block(make_project: MakeProject) -> None:

@@ -59,7 +59,7 @@ class EarlyForest:
         self._classes, self._side = classes, _WINDOW_PX[ndim]
         jobs = torch.get_num_threads()
         self._forest = PixelForest(ndim, channels, classes, seed=self._seed, jobs=jobs)
-        self._unseen = UnseenImages(seed=self._seed)
+        self._unseen, self._guesses = UnseenImages(seed=self._seed), Guesses()
         self.judged_share, self._hopeless = None, False
 
     @property
