@@ -27,7 +27,7 @@ _TURNS = 4  # images or parts that are left out in turn, at most
 _RIGHT = (0.9, 1.0)  # share of the pixels from which the forest is kept, and from which it is kept as far as it may be
 _KEPT = 0.8  # share of the prediction that it keeps then, with so few images:
 _KEPT_TAUGHT = 0.5  # the same where there are so few marks that the network learns from it
-_FEW, _FEW_MARKS = 4, 16  # the share falls with more; with so few marks it keeps it however right it is
+_FEW, _FEW_MARKS = 4, 8  # the share falls with more; with so few marks it keeps it however right it is
 
 
 class UnseenImages:
