@@ -27,7 +27,8 @@ _TURNS = 4  # images or parts that are left out in turn, at most
 _RIGHT = (0.9, 1.0)  # share of the pixels from which the forest is kept, and from which it is kept as far as it may be
 _KEPT = 0.8  # share of the prediction that it keeps then, with so few images:
 _KEPT_TAUGHT = 0.5  # the same where there are so few marks that the network learns from it
-_FEW, _FEW_MARKS = 4, 8  # the share falls with more; with so few marks it keeps it however right it is
+_FEW = 4  # the share falls with more
+_FEW_ALONE, _FEW_MARKS = 8, 16  # marks with which it keeps it however right it is: in a single image, in several ones
 
 
 class UnseenImages:
@@ -76,7 +77,9 @@ class UnseenImages:
         if not self._parts:
             return 0.0
         _, quarter, marks = self._parts[0]
-        return _falling(marks, _FEW_MARKS) * _falling(1 if quarter >= 0 else len(self._parts), _FEW)
+        if quarter >= 0:
+            return _falling(marks, _FEW_ALONE)
+        return _falling(marks, _FEW_MARKS) * _falling(len(self._parts), _FEW)
 
     def _as_far_as_right(self) -> float:
         classes = {class_id for found in self._found for class_id in found}
