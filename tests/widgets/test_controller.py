@@ -563,14 +563,24 @@ def test_the_statement_leaves_what_is_exact_as_it_is(qtbot, ready):
     assert image.annotations.coverage_of(2, (slice(0, 5), slice(0, 5))) == "exact"
 
 
-def test_in_a_stack_the_statement_holds_for_the_slice_on_screen(qtbot, viewer, panel):
+def add_stack(qtbot, viewer, panel):
+    """Show four time points; returns the image of the project."""
     viewer.add_image(np.stack([two_discs()] * 4), name="stack", axis_labels=("t", "y", "x"))
     qtbot.waitUntil(lambda: panel.controller.bench.current is not None)
+    return panel.controller.bench.image
+
+
+def go_to(qtbot, viewer, panel, time_point):
+    viewer.dims.set_current_step(0, time_point)
+    qtbot.waitUntil(lambda: panel.controller.marking._frame == (time_point,))
+
+
+def test_in_a_stack_the_statement_holds_for_the_slice_on_screen(qtbot, viewer, panel):
+    image = add_stack(qtbot, viewer, panel)
     panel.controller.completeness.toggle()  # nothing is painted: says so, and says nothing of the image
-    bench, image = panel.controller.bench, panel.controller.bench.image
     assert not image.annotations.rules
     viewer.dims.set_current_step(0, 1)
-    bench.current.annotation.paint((1, 30, 35), 2)
+    panel.controller.bench.current.annotation.paint((1, 30, 35), 2)
     qtbot.waitUntil(lambda: painted(panel, "stack")[1, 30, 35] == 2)
     panel.controller.completeness.toggle()
     of = [image.annotations.coverage_of(2, image.frame_region((i,))) for i in range(4)]
@@ -584,11 +594,9 @@ def shown_tag(panel):
 
 
 def test_in_a_stack_a_tag_is_of_the_slice_on_screen(qtbot, viewer, panel):
-    viewer.add_image(np.stack([two_discs()] * 4), name="stack", axis_labels=("t", "y", "x"))
-    qtbot.waitUntil(lambda: panel.controller.bench.current is not None)
-    image, table = panel.controller.bench.image, panel.class_table
-    viewer.dims.set_current_step(0, 1)
-    qtbot.waitUntil(lambda: panel.controller.marking._frame == (1,))
+    image = add_stack(qtbot, viewer, panel)
+    table = panel.class_table
+    go_to(qtbot, viewer, panel, 1)
     assert table.value()[1].here == "time point"
     table.tag_changed.emit(2, True)
     assert image.annotations.frame_tags == {(1,): {2: True}}
@@ -602,11 +610,9 @@ def test_in_a_stack_a_tag_is_of_the_slice_on_screen(qtbot, viewer, panel):
 
 
 def test_a_tag_of_a_whole_stack_is_shown_in_each_slice(qtbot, viewer, panel):
-    viewer.add_image(np.stack([two_discs()] * 4), name="stack", axis_labels=("t", "y", "x"))
-    qtbot.waitUntil(lambda: panel.controller.bench.current is not None)
-    image, table = panel.controller.bench.image, panel.class_table
-    viewer.dims.set_current_step(0, 0)
-    qtbot.waitUntil(lambda: panel.controller.marking._frame == (0,))
+    image = add_stack(qtbot, viewer, panel)
+    table = panel.class_table
+    go_to(qtbot, viewer, panel, 0)
     table.ruled_out.emit(2)
     assert image.annotations.tags == {2: False}
     assert shown_tag(panel) == (None, False)

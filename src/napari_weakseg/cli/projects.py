@@ -14,7 +14,7 @@ from napari_weakseg.cli.masks import Labels, as_classes, beside, check_named, nu
 from napari_weakseg.cli.shell import AsClass, Folder, Json, Zero, app, guarded, named, opened_project, tell, warn
 from napari_weakseg.core.annotations import Coverage, Trust
 from napari_weakseg.core.checks import check_object_ids
-from napari_weakseg.core.config import TrainConfig
+from napari_weakseg.core.config import MOST_NEIGHBOURS, TrainConfig
 from napari_weakseg.core.merging import merge
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
@@ -45,7 +45,10 @@ def new(
     classes: Annotated[str, typer.Option(help="Names, separated by commas; the background comes first.")],
     ndim: Annotated[int, typer.Option(min=2, max=3, help="2 for planes, 3 for volumes.")] = 2,
     neighbours: Annotated[
-        int, typer.Option(min=0, max=4, help="Planes above and below that are seen beside each, with --ndim 2.")
+        int,
+        typer.Option(
+            min=0, max=MOST_NEIGHBOURS, help="Planes above and below that are seen beside each, with --ndim 2."
+        ),
     ] = 0,
 ) -> None:
     """Make a project."""

@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from napari_weakseg.core.presets import PRESETS, Preset
 
+#: Planes on either side of one that can be seen beside it.
+MOST_NEIGHBOURS = 4
+
 
 class TrainConfig(BaseModel):
     """How the network is trained. Every default works; ``None`` means chosen from the data and the device.
@@ -88,7 +91,7 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     downsample: int | None = Field(default=None, ge=1, le=8)
-    neighbours: int = Field(default=0, ge=0, le=4)
+    neighbours: int = Field(default=0, ge=0, le=MOST_NEIGHBOURS)
     patch_px: int | None = Field(default=None, ge=16)
     batch: int | None = Field(default=None, ge=1)
     width: int | None = Field(default=None, ge=1)

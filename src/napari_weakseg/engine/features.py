@@ -1,4 +1,4 @@
-"""A fixed bank of multi-scale filters: what a pixel classifier sees, computed as convolutions on the device.
+"""A fixed bank of multi-scale filters: what a pixel classifier sees, computed on the device.
 
 A network knows nothing in its first seconds; smoothed intensities, edges and ridges at several scales are worth
 a lot then. They feed the early pixel forest (`forest`).
@@ -104,7 +104,7 @@ class FilterBank(nn.Module):
         return self._derivatives(self._smoothed(x, sigma / step), sigma / step), step
 
     def _smoothed(self, x: Tensor, sigma: float) -> Tensor:
-        """Gaussian smoothing; sums of shifted images, for convolutions of one channel are ten times slower."""
+        """Gaussian smoothing as sums of shifted images: convolutions of a single channel are slow on processors."""
         radius = max(1, math.ceil(2.5 * sigma))
         weights = [math.exp(-0.5 * (at / sigma) ** 2) for at in range(radius + 1)]
         total = 2 * sum(weights) - weights[0]

@@ -26,8 +26,8 @@ _MOST = 12  # marked images up to which it is looked at
 _TURNS = 4  # images or parts that are left out in turn, at most
 _RIGHT = (0.9, 1.0)  # share of the pixels from which the forest is kept, and from which it is kept as far as it may be
 _KEPT = 0.8  # share of the prediction that it keeps then, with so few images:
-_KEPT_TAUGHT = 0.5  # the same where there are so few marks that the network learns from it
 _FEW = 4  # the share falls with more
+_KEPT_TAUGHT = 0.5  # in place of `_KEPT` where there are so few marks that the network learns from it
 _FEW_ALONE, _FEW_MARKS = 8, 16  # marks with which it keeps it however right it is: in a single image, in several ones
 
 

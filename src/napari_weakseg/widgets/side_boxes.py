@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_weakseg.core.config import TrainConfig
+from napari_weakseg.core.config import MOST_NEIGHBOURS, TrainConfig
 
 _ORIENTATION = {"any": "may be seen from any side", "fixed": "has an up and a down"}
 _GROWTH = {
@@ -30,7 +30,6 @@ _GROWTH = {
     "regrow": "grow anew each round",
     "off": "do not grow",
 }
-_MOST_NEIGHBOURS = 4
 
 
 class SettingsBox(QWidget):
@@ -59,7 +58,7 @@ class SettingsBox(QWidget):
             "Grow anew each round: each round starts from your blobs again, and can take back a mistake."
         )
         self.neighbours = QSpinBox(self)
-        self.neighbours.setRange(0, _MOST_NEIGHBOURS)
+        self.neighbours.setRange(0, MOST_NEIGHBOURS)
         self.neighbours.setSpecialValueText("none")
         self.neighbours.setToolTip(
             "How many planes above and below are seen beside each plane of a stack that is segmented plane by plane:\n"
