@@ -440,6 +440,7 @@ def test_wrong_usage_is_2(run):
     run("train", code=2)
     run("fly", code=2)
     run("new", "x.weakseg", code=2)
+    run("new", "x.weakseg", "--classes", "background,cell", "--ndim", 3, "--neighbours", 2, code=2)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for child processes")

@@ -52,6 +52,8 @@ def new(
     ] = 0,
 ) -> None:
     """Make a project."""
+    if ndim == 3 and neighbours:
+        raise typer.BadParameter("Volumes are seen whole, their planes need no neighbours; leave --neighbours out.")
     names = [name.strip() for name in classes.split(",") if name.strip()]
     config = TrainConfig(neighbours=neighbours)
     with Project.create(project, classes=names, ndim=ndim, config=config) as made:
