@@ -1,6 +1,7 @@
 """What all tests share: where the real image sets are, and whether a window can be opened."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -22,6 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("viewer"):
             item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_counts() -> None:
+    """Let Ctrl-C do what it does in a terminal: it is ignored in what a shell runs in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
