@@ -1,5 +1,9 @@
 """Images of a project that are too large to be read whole: the viewer reads from the project's own folder."""
 
+import errno
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -35,14 +39,21 @@ def shown_from(bench, desk, pixels, *names):
     return project.path
 
 
+def save_as(qtbot, bench, path):
+    bench.save_as(path)
+    assert bench.busy
+    qtbot.waitUntil(lambda: not bench.busy)
+    assert bench.desk.project.path == path
+
+
 def stored(bench):
     return np.asarray(SourcePixels(bench.image))
 
 
-def test_the_picture_stays_when_the_project_is_saved_elsewhere(bench, desk, pixels, tmp_path):
+def test_the_picture_stays_when_the_project_is_saved_elsewhere(qtbot, bench, desk, pixels, tmp_path):
     old = shown_from(bench, desk, pixels, "a")
     layer = bench.current.image
-    bench.save_as(tmp_path / "mine.weakseg")
+    save_as(qtbot, bench, tmp_path / "mine.weakseg")
     assert not old.exists()
     np.testing.assert_array_equal(np.asarray(layer.data), pixels)
     bench.current.annotation.data_setitem((np.array([1]), np.array([2]), np.array([3])), 2)
@@ -56,7 +67,7 @@ def test_the_pixels_stay_when_the_axes_change(qtbot, panel, bench, desk, pixels,
     old = shown_from(bench, desk, pixels, *names)
     layers = [canvas.image for canvas in bench.canvases.values()]
     if named:
-        bench.save_as(tmp_path / "mine.weakseg")
+        save_as(qtbot, bench, tmp_path / "mine.weakseg")
     panel.image_box.axes_changed.emit("ZYX")
     qtbot.waitUntil(lambda: bench.current is not None)
     assert (bench.image.axes, bench.current.image) == ("ZYX", layers[-1])
@@ -88,3 +99,62 @@ def test_a_colour_image_with_its_channels_last_is_taken_with_other_axes(qtbot, p
     assert bench.image.axes == "YXT"
     np.testing.assert_array_equal(np.asarray(bench.current.image.data), np.moveaxis(pixels, 2, 0))
     np.testing.assert_array_equal(stored(bench), np.moveaxis(pixels, 2, 0))
+
+
+def test_people_go_on_marking_while_a_large_project_is_copied(qtbot, bench, desk, pixels, tmp_path, monkeypatch):
+    old, copied, go_on = shown_from(bench, desk, pixels, "a"), threading.Event(), threading.Event()
+    copy = desk.copy
+
+    def slow(path, **given):
+        copy(path, **given)
+        copied.set()
+        assert go_on.wait(10)
+
+    monkeypatch.setattr(desk, "copy", slow)
+    bench.save_as(tmp_path / "mine.weakseg")
+    assert "mine.weakseg" in bench.busy
+    assert copied.wait(10)
+    bench.current.annotation.data_setitem((np.array([1]), np.array([2]), np.array([3])), 2)
+    bench.flush_all()
+    with Project.open(tmp_path / "mine.weakseg") as project:
+        assert project.images["a"].annotations.painted_counts() == {}
+    monkeypatch.setattr(desk, "copy", copy)
+    go_on.set()
+    qtbot.waitUntil(lambda: not bench.busy)
+    assert bench.desk.project.path == tmp_path / "mine.weakseg" != old
+    assert bench.image.annotations.painted_counts() == {2: 1}
+
+
+def test_closing_ends_a_copy_and_leaves_nothing_behind(bench, desk, pixels, tmp_path, monkeypatch):
+    old, begun = shown_from(bench, desk, pixels, "a"), threading.Event()
+    copy = desk.copy
+
+    def waiting(path, wanted):
+        begun.set()
+        while wanted():
+            time.sleep(0.01)
+        copy(path, wanted=wanted)
+
+    monkeypatch.setattr(desk, "copy", waiting)
+    bench.save_as(tmp_path / "mine.weakseg")
+    assert begun.wait(10)
+    bench.current.annotation.data_setitem((np.array([1]), np.array([2]), np.array([3])), 2)
+    bench.close()
+    assert not (tmp_path / "mine.weakseg").exists()
+    with Project.open(old) as project:
+        assert project.images["a"].annotations.painted_counts() == {2: 1}
+
+
+def test_a_copy_that_the_disk_refuses_is_told_and_the_project_stays(qtbot, bench, desk, pixels, tmp_path, monkeypatch):
+    old, told = shown_from(bench, desk, pixels, "a"), []
+    monkeypatch.setattr("napari_weakseg.widgets.messages.warn", lambda *given: told.extend(given))
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("napari_weakseg.widgets.copying.shutil.copy2", full)
+    bench.save_as(tmp_path / "mine.weakseg")
+    qtbot.waitUntil(lambda: not bench.busy)
+    assert "could not be copied" in " ".join(told)
+    assert bench.desk.project.path == old
+    assert not (tmp_path / "mine.weakseg").exists()

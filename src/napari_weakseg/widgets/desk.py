@@ -16,6 +16,7 @@ from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.errors import ProjectError, StorageError, WeaksegError
 from napari_weakseg.core.names import PICTURES, SUFFIXES, distinct
 from napari_weakseg.core.units import short_unit
+from napari_weakseg.widgets.copying import copy_changed
 from napari_weakseg.widgets.overlay import KEY, pixels_of
 
 if TYPE_CHECKING:
@@ -96,28 +97,68 @@ class Desk:
         return project
 
     def save_as(self, path: Path) -> "Project":
-        """Copy the open project to a new folder and go on there.
+        """Copy the open project to a new folder and go on there: `new_folder` and `go_on_in` at once."""
+        return self.go_on_in(self.new_folder(path))
+
+    def new_folder(self, path: Path) -> Path:
+        """Give a folder for a copy of the open project its ending.
 
         Raises
         ------
         ProjectError
-            If the folder holds something already.
+            If the folder holds something already, or lies in the project itself.
+        """
+        path = _named(path)
+        if path.resolve().is_relative_to(self.open_project.path.resolve()):
+            raise ProjectError("A project cannot be saved inside itself.", "Choose a folder elsewhere.")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ProjectError(f"“{path}” exists already.", "Choose a name that is not taken.")
+        return path
+
+    def copy(self, path: Path, *, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Copy what lies in the open project's folder and is not in this one yet; people may go on marking meanwhile.
+
+        Parameters
+        ----------
+        path : Path
+            As `new_folder` gives it.
+        wanted : callable
+            Asked now and then; where it is not any more, the copy is removed.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be written.
+        """
+        source = self.open_project.path
+        try:
+            complete = copy_changed(source, path, wanted=wanted)
+        except OSError as error:
+            shutil.rmtree(path, ignore_errors=True)
+            raise StorageError(
+                f"The project could not be copied to “{path}”.",
+                "Check that there is room and that you may write there; the project stays open where it is.",
+                str(error),
+            ) from error
+        if not complete:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def go_on_in(self, path: Path) -> "Project":
+        """Copy what has changed since `copy`, close the open project and open the copy.
+
+        Raises
+        ------
         ImageError
             If an image file cannot be read, or has another shape than when it was added.
         StorageError
-            If it cannot be written.
+            If the copy cannot be written.
         """
         from napari_weakseg.core.project import Project
 
         old = self.open_project
-        path = _named(path)
-        if path.resolve().is_relative_to(old.path.resolve()):
-            raise ProjectError("A project cannot be saved inside itself.", "Choose a folder elsewhere.")
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise ProjectError(f"“{path}” exists already.", "Choose a name that is not taken.")
         old.flush()
+        self.copy(path)
         try:
-            _copy(old.path, path)
             _relink(path, old)
             project = Project.open(path)
         except BaseException:
@@ -340,18 +381,6 @@ def shows(layer: "Image", axes: str, source: "ImageSource") -> bool:
     if len(axes) != pixels.ndim:
         return False
     return source.same_pixels(ImageSource.open(pixels, image_axes(layer, axes), layer.name))
-
-
-def _copy(source: Path, target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.lock", "*.part"), dirs_exist_ok=True)
-    except (OSError, shutil.Error) as error:
-        raise StorageError(
-            f"The project could not be copied to “{target}”.",
-            "Check that there is room and that you may write there; the project stays open where it is.",
-            str(error),
-        ) from error
 
 
 def _relink(path: Path, old: "Project") -> None:

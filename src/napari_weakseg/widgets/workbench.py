@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from napari_weakseg.core.errors import ProjectError, StorageError, WeaksegError
 from napari_weakseg.core.regions import Region
 from napari_weakseg.widgets.axes import Guess, choices, guess_axes
 from napari_weakseg.widgets.canvas import ImageCanvas
+from napari_weakseg.widgets.copying import bytes_in
 from napari_weakseg.widgets.desk import DEFAULT_CLASSES, Desk, SourcePixels, annotation_of, marked, used
 from napari_weakseg.widgets.image_box import ImageDescription
 from napari_weakseg.widgets.overlay import KEY, pixels_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from napari_weakseg.core.project import Project
     from napari_weakseg.core.project_image import ProjectImage
 
+_T = TypeVar("_T")
 LEFT = "project"  # in the metadata of an image layer: where its marks are, noted when the panel was closed
 _FLUSH_MS = 120  # a stroke is handed on this long after the last change
 _SWEEP_MS = 10
@@ -197,8 +199,13 @@ class Workbench(QObject):
         if _bytes_of(pixels_of(layer)) < _BIG_BYTES:
             self._show(layer, *self._take_in(layer, guess.axes, shown))
             return
+
+        def show(found: tuple[str, str]) -> None:
+            if self.desk.project is not None and layer in self.viewer.layers:
+                self._show(layer, *found)
+
         self._set_busy(f"Taking “{layer.name}” into the project …")
-        self._wait_for(self._thread.submit(self._take_in, layer, guess.axes, shown), layer)
+        self._wait_for(self._thread.submit(self._take_in, layer, guess.axes, shown), show)
 
     def _begin_again(self, canvas: ImageCanvas, guess: Guess, ndim: int | None) -> None:
         """Take an image of the project with other axes, or as a volume."""
@@ -275,10 +282,23 @@ class Workbench(QObject):
         return project
 
     def save_as(self, path: Path) -> None:
-        """Copy the project and go on with the copy; the layers stay as they are."""
+        """Copy the project and go on with the copy; the layers stay as they are.
+
+        A large one is copied while the person goes on marking; what was marked meanwhile follows at the end.
+        """
+        self.flush_all()
+        target = self.desk.new_folder(path)
+        if bytes_in(self.desk.open_project.path) < _BIG_BYTES:
+            self._go_on_in(target)
+            return
+        self._set_busy(f"Copying the project to “{target}” …")
+        copying = self._thread.submit(self.desk.copy, target, wanted=lambda: not self._closed)
+        self._wait_for(copying, lambda _: self._go_on_in(target))
+
+    def _go_on_in(self, target: Path) -> None:
         self.flush_all()
         old = self.desk.open_project.path.resolve()
-        project = self.desk.save_as(path)
+        project = self.desk.go_on_in(target)
         self._stored = dict(project.images)
         for layer in self._image_layers():
             noted = layer.metadata.get(KEY, {})
@@ -476,15 +496,15 @@ class Workbench(QObject):
         self.busy = text
         self.busy_changed.emit(text)
 
-    def _wait_for(self, copying: "Future[tuple[str, str]]", layer: "Image") -> None:
+    def _wait_for(self, copying: "Future[_T]", then: Callable[[_T], None]) -> None:
+        """Go on with what a thread of its own gives; what went wrong there is told."""
         if self._closed:
             return
         if not copying.done():
-            QTimer.singleShot(100, lambda: self._wait_for(copying, layer))
+            QTimer.singleShot(100, lambda: self._wait_for(copying, then))
             return
         self._set_busy("")
-        if self.desk.project is not None and layer in self.viewer.layers:
-            self._guard(lambda: self._show(layer, *copying.result()))
+        self._guard(lambda: then(copying.result()))
 
 
 def _unit(name: str) -> str:
