@@ -177,8 +177,17 @@ def test_told_areas_need_no_correction(
     counted.coverage("nucleus", "all objects")
     trainer = ready(painted)
     assert any(block.areas_told for block in trainer._store.blocks)
-    for _ in range(30):
+    for _ in range(26):
         trainer.step()
+    found = trainer.learner.shares.save()
+    for _ in range(4):
+        trainer.step()
+    shares = ClassShares(2, strength=1.0)
+    shares.restore(trainer.learner.shares.save())
+    marks = np.array([[[1, 2]]], np.uint8)
+    for each in (trainer.learner.shares, shares):  # nor are answers about marks counted, before and after a restart
+        each.learn(TrainConfig(), given_of(marks), sure_of(marks))
+        assert all(torch.equal(found[name], tensor) for name, tensor in each.save().items())
     assert (trainer.learner.voice.class_weights == 1).all()
 
 

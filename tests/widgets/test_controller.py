@@ -330,7 +330,7 @@ def test_channels_last_change_the_order_of_the_axes_for_their_image_only(qtbot, 
     panel.image_box.axes_changed.emit("YXC")
     assert viewer.dims.displayed == (0, 1)
     bench.current.annotation.paint((30, 35, 0), 2)
-    bench.flush_all()
+    bench.strokes.flush_all()
     flat = viewer.add_image(two_discs(), name="flat")
     with pytest.raises(ImageError):  # of one channel
         bench.choose(flat)
@@ -465,7 +465,7 @@ def test_a_large_image_is_taken_in_without_stopping_the_window(qtbot, viewer, pa
 
 def test_closing_while_a_large_image_is_taken_in_does_no_harm(qtbot, viewer, panel):
     viewer.add_image(np.random.default_rng(0).random((1400, 1400), np.float32), name="cells")
-    qtbot.waitUntil(lambda: bool(panel.controller.bench.busy))
+    qtbot.waitUntil(lambda: bool(panel.controller.bench.aside.doing))
     panel.close()
     assert panel.controller.bench.desk.project is None
 

@@ -7,7 +7,8 @@ from napari.layers import Image
 
 from napari_weakseg.core.errors import ImageError, ProjectError, StorageError
 from napari_weakseg.core.project import Project
-from napari_weakseg.widgets.desk import Desk, SourcePixels, annotation_of
+from napari_weakseg.widgets.desk import Desk, annotation_of
+from napari_weakseg.widgets.source_pixels import SourcePixels
 
 
 @pytest.fixture

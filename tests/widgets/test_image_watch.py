@@ -74,7 +74,7 @@ def test_the_same_pixels_again_are_no_other_picture(viewer, ready):
 def test_the_notice_belongs_to_its_image(viewer, ready):
     bench = ready.controller.bench
     bench.current.annotation.paint((30, 35), 2)
-    bench.flush_all()
+    bench.strokes.flush_all()
     other = viewer.add_image(two_discs()[::-1].copy(), name="other")
     viewer.layers["cells"].data = other.data
     assert notice(ready)

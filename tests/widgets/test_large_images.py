@@ -10,8 +10,8 @@ import pytest
 from conftest import two_discs
 from napari_weakseg.core.project import Project
 from napari_weakseg.widgets import workbench
-from napari_weakseg.widgets.desk import SourcePixels
 from napari_weakseg.widgets.overlay import pixels_of
+from napari_weakseg.widgets.source_pixels import SourcePixels
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def shown_from(bench, desk, pixels, *names):
 
 def save_as(qtbot, bench, path):
     bench.save_as(path)
-    assert bench.busy
-    qtbot.waitUntil(lambda: not bench.busy)
+    assert bench.aside.doing
+    qtbot.waitUntil(lambda: not bench.aside.doing)
     assert bench.desk.project.path == path
 
 
@@ -57,7 +57,7 @@ def test_the_picture_stays_when_the_project_is_saved_elsewhere(qtbot, bench, des
     assert not old.exists()
     np.testing.assert_array_equal(np.asarray(layer.data), pixels)
     bench.current.annotation.data_setitem((np.array([1]), np.array([2]), np.array([3])), 2)
-    bench.flush_all()
+    bench.strokes.flush_all()
     assert bench.image.annotations.painted_counts() == {2: 1}
 
 
@@ -112,15 +112,15 @@ def test_people_go_on_marking_while_a_large_project_is_copied(qtbot, bench, desk
 
     monkeypatch.setattr(desk, "copy", slow)
     bench.save_as(tmp_path / "mine.weakseg")
-    assert "mine.weakseg" in bench.busy
+    assert "mine.weakseg" in bench.aside.doing
     assert copied.wait(10)
     bench.current.annotation.data_setitem((np.array([1]), np.array([2]), np.array([3])), 2)
-    bench.flush_all()
+    bench.strokes.flush_all()
     with Project.open(tmp_path / "mine.weakseg") as project:
         assert project.images["a"].annotations.painted_counts() == {}
     monkeypatch.setattr(desk, "copy", copy)
     go_on.set()
-    qtbot.waitUntil(lambda: not bench.busy)
+    qtbot.waitUntil(lambda: not bench.aside.doing)
     assert bench.desk.project.path == tmp_path / "mine.weakseg" != old
     assert bench.image.annotations.painted_counts() == {2: 1}
 
@@ -154,7 +154,7 @@ def test_a_copy_that_the_disk_refuses_is_told_and_the_project_stays(qtbot, bench
 
     monkeypatch.setattr("napari_weakseg.widgets.copying.shutil.copy2", full)
     bench.save_as(tmp_path / "mine.weakseg")
-    qtbot.waitUntil(lambda: not bench.busy)
+    qtbot.waitUntil(lambda: not bench.aside.doing)
     assert "could not be copied" in " ".join(told)
     assert bench.desk.project.path == old
     assert not (tmp_path / "mine.weakseg").exists()

@@ -22,7 +22,7 @@ def another(viewer, name="two"):
 
 def mark(panel, class_id, place):
     panel.controller.bench.current.annotation.paint(place, class_id)
-    panel.controller.bench.flush_all()
+    panel.controller.bench.strokes.flush_all()
 
 
 def test_contradictions_of_one_project_are_not_shown_in_another(viewer, ready, tmp_path):

@@ -156,12 +156,12 @@ def test_erasing_all_marks_while_learning_leaves_no_half_project(qtbot, viewer, 
     bench, link = marked.controller.bench, marked.controller.link
     old = bench.desk.project.path
     bench.current.annotation.paint((80, 20), 1)
-    bench.flush_all()
+    bench.strokes.flush_all()
     marked.controller.do("train")
     qtbot.waitUntil(lambda: link.phase == "training", timeout=20_000)
     bench.current.annotation.data[:] = 0
     bench.current.annotation.refresh()
-    bench.flush_all()
+    bench.strokes.flush_all()
     bench.choose(viewer.add_image(two_discs()[::-1].copy(), name="three"))
     assert bench.desk.project.path != old
     assert not old.exists()
@@ -172,7 +172,7 @@ def test_paint_that_is_no_class_is_left_to_the_person_when_its_image_comes_back(
     monkeypatch.setattr("napari_weakseg.widgets.messages.warn", lambda *given: said.append(" ".join(given)))
     bench = marked.controller.bench
     bench.current.annotation.paint((60, 90), 7)
-    bench.flush_all()
+    bench.strokes.flush_all()
     viewer.layers.clear()
     viewer.add_image(two_discs(), name="cells")
     qtbot.waitUntil(lambda: bench.current.image in viewer.layers)
@@ -200,11 +200,11 @@ def test_a_stroke_that_was_not_taken_is_handed_on_again(qtbot, viewer, marked, s
     with pytest.MonkeyPatch.context() as patched:
         refuse_to_read(bench.image, patched)
         bench.current.annotation.paint((60, 90), 2)
-        bench.flush_all()
+        bench.strokes.flush_all()
         assert marks(marked)[60, 90] == 0
         assert "could not be read" in said[0]
         assert "unsaved" not in marked.notices.value()
-    bench.flush_all()
+    bench.strokes.flush_all()
     assert marks(marked)[60, 90] == 2
 
 

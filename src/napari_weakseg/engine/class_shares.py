@@ -59,8 +59,8 @@ class ClassShares:
         self.weights = np.ones(classes, np.float32)
 
     def learn(self, config: TrainConfig, given: Given, logits: Tensor) -> None:
-        """Look at the answers about what a batch teaches; nothing waits for the device."""
-        if self._strength:
+        """Look at the answers about what a batch teaches, where they are corrected; nothing waits for the device."""
+        if self._strength and not self._left:
             self._batches += 1
             taught, said = taught_shares(config, given), mean_answers(given, logits)
             self._taught = _DECAY * self._taught.to(taught.device) + (1 - _DECAY) * taught
@@ -147,6 +147,7 @@ class ClassShares:
             "shares.answers": self._answers,
             "shares.batches": torch.tensor(self._batches),
             "shares.weights": torch.from_numpy(self.weights),
+            "shares.left": torch.tensor(self._left),
             **looks,
         }
 
@@ -156,6 +157,7 @@ class ClassShares:
             self._taught, self.weights = tensors["shares.taught"], tensors["shares.weights"].cpu().numpy()
             self._answers = tensors.get("shares.answers", torch.zeros_like(self._answers))
             self._batches = int(tensors.get("shares.batches", torch.tensor(_RAMP)))
+            self._left = bool(tensors.get("shares.left", False))
             looks = sorted(name for name in tensors if name.startswith("shares.look."))
             self._looks.clear()
             self._looks.extend(tensors[name].cpu().numpy() for name in looks)

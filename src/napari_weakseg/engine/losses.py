@@ -13,7 +13,7 @@ and conflicts (none allowed), add exactly 0 to every loss and gradient here.
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 __all__ = [
     "Weighting",
@@ -65,7 +65,8 @@ def one_hot(labels: Tensor, n_classes: int) -> Tensor:
     -------
     float32 Tensor, (N, K, *S)
     """
-    return nn.functional.one_hot((labels.long() - 1).clamp_min(0), n_classes).movedim(-1, 1).float()
+    ids = torch.arange(1, n_classes + 1, device=labels.device, dtype=labels.dtype)
+    return (labels.clamp_min(1).unsqueeze(1) == ids.view(-1, *[1] * (labels.ndim - 1))).float()
 
 
 def project(q: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,7 @@ class BoxEditing(QObject):
     def __init__(self, bench: Workbench, notices: NoticeBox, parent: QObject) -> None:
         super().__init__(parent)
         self._bench, self._notices = bench, notices
-        bench.drafts_changed.connect(self._show)
+        bench.strokes.drafts_changed.connect(self._show)
         bench.current_changed.connect(self._show)
         bench.drafts_left.connect(self._on_left)
         bench.viewer.layers.selection.events.active.connect(self._show)
@@ -59,18 +59,18 @@ class BoxEditing(QObject):
         """Let the box that is being drawn, or those that are selected, end at the plane on screen."""
         canvas = self._bench.current
         if canvas is not None:
-            self._bench.flush()
+            self._bench.strokes.flush()
             messages.guarded(canvas.end_box)
-            self._bench.flush()
+            self._bench.strokes.flush()
 
     def turn(self, *, back: bool) -> None:
         """Take the last change of the boxes back, or do it again."""
         canvas = self._bench.current
         if canvas is not None:
-            self._bench.flush()
+            self._bench.strokes.flush()
             if not canvas.turn_boxes(back=back):
                 self._bench.viewer.status = f"No change of boxes to {'take back' if back else 'do again'}."
-            self._bench.flush()
+            self._bench.strokes.flush()
 
     def close(self) -> None:
         """Let go of the viewer."""
@@ -80,7 +80,7 @@ class BoxEditing(QObject):
         canvas = self._bench.current
         if canvas is not None and canvas.boxes is not None:
             canvas.boxes.give_up()
-            self._bench.flush()
+            self._bench.strokes.flush()
 
     def _show(self, event: object = None) -> None:
         canvas = self._bench.current

@@ -63,7 +63,7 @@ class Completeness(QObject):
 
     def toggle(self) -> None:
         """Say of every class marked in the frame on screen that each of its objects carries a mark, or take it back."""
-        self._bench.flush_all()
+        self._bench.strokes.flush_all()
         if self._with_coverage("some"):
             self.say()
         elif told := self._with_coverage("all objects"):
@@ -76,7 +76,7 @@ class Completeness(QObject):
 
     def say(self) -> None:
         """Say of every class marked in the frame on screen that each of its objects carries a mark."""
-        self._bench.flush_all()
+        self._bench.strokes.flush_all()
         if classes := self._with_coverage("some"):
             self._say(classes, "all objects")
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QCoreApplication, QObject, QTimer
+from qtpy.QtCore import QCoreApplication, QObject
 
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.engine.messages import Failed, Phase, Progress, Saved
@@ -12,7 +12,7 @@ from napari_weakseg.widgets import messages
 from napari_weakseg.widgets.accepting import Accepting
 from napari_weakseg.widgets.box_editing import BoxEditing
 from napari_weakseg.widgets.completeness import Completeness
-from napari_weakseg.widgets.enablement import Action, Situation, enabled
+from napari_weakseg.widgets.enablement import Action, Situation, enabled, two_classes_marked
 from napari_weakseg.widgets.engine_link import EngineLink
 from napari_weakseg.widgets.guidance import Guidance
 from napari_weakseg.widgets.image_watch import ImageWatch
@@ -22,7 +22,8 @@ from napari_weakseg.widgets.object_finding import ObjectFinding
 from napari_weakseg.widgets.projects import Projects
 from napari_weakseg.widgets.result_saving import ResultSaving
 from napari_weakseg.widgets.theme import theme_colors
-from napari_weakseg.widgets.workbench import Workbench, stop_timer, two_classes_marked
+from napari_weakseg.widgets.timers import single_shot, stop_timer
+from napari_weakseg.widgets.workbench import Workbench
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -61,8 +62,8 @@ class Controller(QObject):
         self._closed = False
         self._stopped_by_hand = False
         self._inserted = True  # what is in the viewer already counts as new
-        self._settled = _single_shot(self, 0, self._on_layers_settled)
-        self._looked = _single_shot(self, _VIEW_MS, self._look)
+        self._settled = single_shot(self, 0, self._on_layers_settled)
+        self._looked = single_shot(self, _VIEW_MS, self._look)
         guard = messages.guarded
         self.bench = Workbench(viewer, desk, guard, self)
         self.link = EngineLink(make_session, self.bench.canvases.get, self)
@@ -96,8 +97,8 @@ class Controller(QObject):
         bench.project_closing.connect(link.close)
         bench.project_changed.connect(self._on_project)
         bench.current_changed.connect(self._on_current)
-        bench.marks_changed.connect(self._on_marks)
-        bench.busy_changed.connect(self._on_busy)
+        bench.strokes.marks_changed.connect(self._on_marks)
+        bench.aside.changed.connect(self._on_busy)
         link.phase_changed.connect(self._on_phase)
         link.progressed.connect(self._on_progress)
         link.failed.connect(self._on_failed)
@@ -143,7 +144,7 @@ class Controller(QObject):
         """Train, pause, go on or stop, if that is possible now."""
         if self._closed or Action(action) not in self._enabled():
             return
-        self.bench.flush_all()
+        self.bench.strokes.flush_all()
         self._stopped_by_hand = action == Action.STOP
         calls = {
             Action.TRAIN: self._start,
@@ -208,7 +209,7 @@ class Controller(QObject):
         self.accepting.close()
         self.finding.close()
         self.keys.unbind()
-        self.bench.flush_all()
+        self.bench.strokes.flush_all()
         self.saving.close()
         self.link.close()
         self.bench.close(remove=remove)
@@ -288,7 +289,7 @@ class Controller(QObject):
             self._start()
 
     def _on_classes(self) -> None:
-        self.bench.flush_all()  # what was painted for a class that there is now
+        self.bench.strokes.flush_all()  # what was painted for a class that there is now
         self.projects.show_stray()
         if self.link.running:
             self.link.stop()
@@ -363,7 +364,7 @@ class Controller(QObject):
                 has_marks=self.bench.has_marks(),
                 has_result=canvas is not None and canvas.has_result(),
                 trained=self.link.trained,
-                busy=bool(self.bench.busy),
+                busy=bool(self.bench.aside.doing),
                 saving=self.saving.busy,
             )
         )
@@ -382,14 +383,6 @@ class Controller(QObject):
         panel.image_box.set_editable(Action.DESCRIBE_IMAGE in actions)
         panel.settings.setEnabled(Action.CHANGE_SETTINGS in actions)
         panel.project_box.set_enabled(Action.CHANGE_PROJECT in actions, self.bench.desk.project is not None)
-
-
-def _single_shot(parent: QObject, milliseconds: int, call: Callable[[], None]) -> QTimer:
-    timer = QTimer(parent)
-    timer.setSingleShot(True)
-    timer.setInterval(milliseconds)
-    timer.timeout.connect(call)
-    return timer
 
 
 def _picker(marking: Marking, class_id: int) -> Callable[[Any], None]:

@@ -1,7 +1,11 @@
-"""Which buttons can be pressed at this moment: one pure function."""
+"""Which buttons can be pressed at this moment, and whether there is enough to learn from: pure functions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_weakseg.engine.messages import Phase
 
@@ -87,3 +91,8 @@ def enabled(now: Situation) -> frozenset[Action]:
     if not running and not now.saving:
         actions.add(Action.CHANGE_PROJECT)
     return frozenset(actions)
+
+
+def two_classes_marked(counts: Sequence[NDArray[np.int64]]) -> bool:
+    """Tell whether at least two classes are marked in the images counted."""
+    return bool(counts) and int((np.sum(counts, axis=0)[1:] > 0).sum()) >= 2

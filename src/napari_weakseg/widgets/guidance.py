@@ -55,7 +55,7 @@ class Guidance(QObject):
 
     def suggest(self) -> None:
         """Ask what to annotate next."""
-        self._bench.flush_all()
+        self._bench.strokes.flush_all()
         request = self._link.suggest(_MOST)
         if request is not None:
             self._asked.add(request)

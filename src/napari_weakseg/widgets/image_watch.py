@@ -7,8 +7,8 @@ from qtpy.QtCore import QObject
 from napari_weakseg.core.errors import WeaksegError
 from napari_weakseg.widgets import messages
 from napari_weakseg.widgets.canvas import ImageCanvas
-from napari_weakseg.widgets.desk import shows
 from napari_weakseg.widgets.side_boxes import NoticeBox
+from napari_weakseg.widgets.source_pixels import shows
 from napari_weakseg.widgets.workbench import Workbench
 
 _NOTICE = "another picture"
@@ -88,7 +88,7 @@ class ImageWatch(QObject):
     def _go_on(self) -> None:
         """Take what is shown as an image of its own; the old one can be chosen in the list of images."""
         canvas = self._bench.current
-        if canvas is not None and not self._bench.busy:
-            self._bench.flush_all()
+        if canvas is not None and not self._bench.aside.doing:
+            self._bench.strokes.flush_all()
             self._bench.put_away(canvas)
             messages.guarded(lambda: self._bench.choose(canvas.image))

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog
 
 from napari_weakseg.core.names import result_name
@@ -15,7 +15,8 @@ from napari_weakseg.widgets.canvas import ImageCanvas
 from napari_weakseg.widgets.engine_link import EngineLink
 from napari_weakseg.widgets.objects_box import ObjectsBox
 from napari_weakseg.widgets.overlay import KEY, block_index
-from napari_weakseg.widgets.workbench import Workbench, stop_timer
+from napari_weakseg.widgets.timers import single_shot, stop_timer
+from napari_weakseg.widgets.workbench import Workbench
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -41,10 +42,7 @@ class ObjectFinding(QObject):
         self._found: Predicted | None = None
         self._asked: int | None = None
         self._fresh = True  # whether the sliders have not been moved yet for this project
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(_SOON_MS)
-        self._soon.timeout.connect(self.show)
+        self._soon = single_shot(self, _SOON_MS, self.show)
         box.wanted.connect(self.find)
         box.table_wanted.connect(self.save_table)
         box.value_changed.connect(self._on_value)
@@ -61,7 +59,7 @@ class ObjectFinding(QObject):
         canvas = self._bench.current
         if canvas is None:
             return
-        self._bench.flush_all()
+        self._bench.strokes.flush_all()
         self._asked = self._link.find_objects(canvas.name, canvas.frame)
         if self._asked is not None:
             self._box.say("Looking for objects …")

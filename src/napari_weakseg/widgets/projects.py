@@ -42,9 +42,9 @@ class Projects(QObject):
         bench.project_changed.connect(self._forget)
         bench.current_changed.connect(self.show_stray)
         bench.layer_removed.connect(self._on_layer_removed)
-        bench.stray_changed.connect(self.show_stray)
+        bench.strokes.stray_changed.connect(self.show_stray)
         bench.strays_left.connect(self._on_strays_left)
-        bench.unsaved.connect(self._on_unsaved)
+        bench.strokes.unsaved.connect(self._on_unsaved)
 
     # ----------------------------------------------------------------------- images
 
@@ -69,7 +69,7 @@ class Projects(QObject):
         left = waiting if self._bench.desk.project is None else []
         ours = left or [layer for layer in layers if KEY not in layer.metadata]
         idle = current is None or current.image not in self._bench.viewer.layers
-        if take_new and idle and ours and not self._bench.busy:
+        if take_new and idle and ours and not self._bench.aside.doing:
             active = self._bench.viewer.layers.selection.active
             chosen = next((layer for layer in ours if layer == active), ours[-1])
             messages.guarded(lambda: self._bench.choose(chosen))
@@ -134,7 +134,7 @@ class Projects(QObject):
         canvas = self._bench.current
         if canvas is not None:
             layer, guess = canvas.image, Guess(canvas.axes, True)
-            self._bench.flush_all()
+            self._bench.strokes.flush_all()
             messages.guarded(lambda: self._bench.begin(layer, guess, fresh=True))
 
     def ask_and_open(self) -> None:

@@ -61,7 +61,7 @@ class ResultSaving(QObject):
     def _save(self, names: list[str], folder: Path) -> None:
         if not self._may_replace(names, folder):
             return
-        self._bench.flush_all()
+        self._bench.strokes.flush_all()
         self._waiting, self._folder = deque(names), folder
         self._total, self._files = len(names), 0
         self._next()

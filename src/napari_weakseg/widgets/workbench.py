@@ -1,25 +1,26 @@
 """The images of the project in the viewer: which one is annotated, and how its strokes reach the disk."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_weakseg.core.classes import ClassTable
-from napari_weakseg.core.errors import ProjectError, StorageError, WeaksegError
-from napari_weakseg.core.regions import Region
+from napari_weakseg.core.errors import ProjectError, WeaksegError
+from napari_weakseg.widgets.aside import Aside
 from napari_weakseg.widgets.axes import Guess, choices, guess_axes
 from napari_weakseg.widgets.canvas import ImageCanvas
 from napari_weakseg.widgets.copying import bytes_in
-from napari_weakseg.widgets.desk import DEFAULT_CLASSES, Desk, SourcePixels, annotation_of, marked, used
+from napari_weakseg.widgets.desk import DEFAULT_CLASSES, Desk, annotation_of, marked, used
 from napari_weakseg.widgets.image_box import ImageDescription
 from napari_weakseg.widgets.overlay import KEY, pixels_of
+from napari_weakseg.widgets.source_pixels import SourcePixels
+from napari_weakseg.widgets.strokes import Strokes
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
     from napari_weakseg.core.project import Project
     from napari_weakseg.core.project_image import ProjectImage
 
-_T = TypeVar("_T")
 LEFT = "project"  # in the metadata of an image layer: where its marks are, noted when the panel was closed
-_FLUSH_MS = 120  # a stroke is handed on this long after the last change
-_SWEEP_MS = 10
 _BIG_BYTES = 4_000_000  # copied into the project in a thread of its own
 _IN_MEMORY_BYTES = 200_000_000  # read whole when an image of a project is shown
 
@@ -50,14 +48,9 @@ class Workbench(QObject):
     project_closing = Signal()  # what still writes to the project should end now
     project_changed = Signal()  # another project, or none, is open
     current_changed = Signal()  # another image, or none, is worked on
-    marks_changed = Signal(str)  # an image's annotation changed; it is on disk
-    stray_changed = Signal()  # something is, or is no longer, painted with a label that is no class
-    drafts_changed = Signal()  # in a volume a box was begun, finished or given up
     drafts_left = Signal(str, int)  # an image is put away with boxes that were begun only
     strays_left = Signal(str)  # an image is put away with paint that is no class; name of the layer that keeps it
     layer_removed = Signal(str)  # name of a layer of ours that was taken out of the viewer
-    unsaved = Signal(str)  # the disk refused; what it said
-    busy_changed = Signal(str)  # what takes a while, "" when it is done
 
     def __init__(
         self,
@@ -69,17 +62,12 @@ class Workbench(QObject):
         super().__init__(parent)
         self.viewer, self.desk, self._guard = viewer, desk, guard
         self.canvases: dict[str, ImageCanvas] = {}
-        self._stored: dict[str, ProjectImage] = {}  # of each canvas, whatever project is open when it hands on
+        self.strokes = Strokes(self.canvases, guard, self)
+        self.aside = Aside(guard, self)
         self.current: ImageCanvas | None = None
         self.may_leave = True  # whether another project may be opened
         self.guess = Guess("", True)
-        self.busy = ""
-        self._closed = False
         self._wanted_ndim = 2
-        self._thread = ThreadPoolExecutor(1, "weakseg-copy")
-        self._flush_timer = QTimer(self)
-        self._flush_timer.setSingleShot(True)
-        self._flush_timer.timeout.connect(self.flush)
         desk.before_close = self.project_closing.emit
         desk.is_shown = lambda folder: bool(self._read_from(folder))
 
@@ -143,7 +131,7 @@ class Workbench(QObject):
 
     def choose(self, layer: "Image") -> None:
         """Work on an image layer; it joins the project, or begins one."""
-        if self.busy:
+        if self.aside.doing:
             return
         canvas = self._canvas_of(layer)
         if canvas is not None:
@@ -204,8 +192,8 @@ class Workbench(QObject):
             if self.desk.project is not None and layer in self.viewer.layers:
                 self._show(layer, *found)
 
-        self._set_busy(f"Taking “{layer.name}” into the project …")
-        self._wait_for(self._thread.submit(self._take_in, layer, guess.axes, shown), show)
+        taking = partial(self._take_in, layer, guess.axes, shown)
+        self.aside.do(f"Taking “{layer.name}” into the project …", taking, show)
 
     def _begin_again(self, canvas: ImageCanvas, guess: Guess, ndim: int | None) -> None:
         """Take an image of the project with other axes, or as a volume."""
@@ -266,7 +254,7 @@ class Workbench(QObject):
         old = self.desk.project
         if old is not None and path.resolve() == old.path.resolve():
             return old
-        self.flush_all()
+        self.strokes.flush_all()
         try:
             project = self.desk.open(path)
         finally:
@@ -286,20 +274,19 @@ class Workbench(QObject):
 
         A large one is copied while the person goes on marking; what was marked meanwhile follows at the end.
         """
-        self.flush_all()
+        self.strokes.flush_all()
         target = self.desk.new_folder(path)
         if bytes_in(self.desk.open_project.path) < _BIG_BYTES:
             self._go_on_in(target)
             return
-        self._set_busy(f"Copying the project to “{target}” …")
-        copying = self._thread.submit(self.desk.copy, target, wanted=lambda: not self._closed)
-        self._wait_for(copying, lambda _: self._go_on_in(target))
+        copying = partial(self.desk.copy, target, wanted=self.aside.wanted)
+        self.aside.do(f"Copying the project to “{target}” …", copying, lambda _: self._go_on_in(target))
 
     def _go_on_in(self, target: Path) -> None:
-        self.flush_all()
+        self.strokes.flush_all()
         old = self.desk.open_project.path.resolve()
         project = self.desk.go_on_in(target)
-        self._stored = dict(project.images)
+        self.strokes.images = dict(project.images)
         for layer in self._image_layers():
             noted = layer.metadata.get(KEY, {})
             if LEFT in noted and Path(noted[LEFT]).resolve() == old:
@@ -321,7 +308,7 @@ class Workbench(QObject):
 
     def merge(self, other: Path, path: Path) -> None:
         """Make a new project of this one and another, and go on with it."""
-        self.flush_all()
+        self.strokes.flush_all()
         self.open_project(self.desk.merge(other, path))
 
     def set_classes(self, table: ClassTable) -> None:
@@ -335,7 +322,7 @@ class Workbench(QObject):
         if old is not None:  # its image was taken out of the viewer
             self.current = None if self.current is old else self.current
             self._close_canvas(old, remove=True)
-        image = self._stored[name] = project.images[name]
+        image = self.strokes.images[name] = project.images[name]
         canvas = ImageCanvas(
             self.viewer,
             layer,
@@ -346,8 +333,8 @@ class Workbench(QObject):
             known=annotation_of(image),
             painted=image.annotations.painted_region(),
             boxes=image.annotations.boxes,
-            write=self._writer(name),
-            on_touched=self._on_touched,
+            write=self.strokes.writer(name),
+            on_touched=self.strokes.touched,
             on_removed=self.layer_removed.emit,
         )
         self.canvases[name] = canvas
@@ -370,67 +357,6 @@ class Workbench(QObject):
         canvas.select()
         self.current_changed.emit()
 
-    # -------------------------------------------------------------------- strokes
-
-    def _writer(self, name: str) -> Callable[[NDArray[np.uint8], tuple[int, ...]], None]:
-        def write(block: NDArray[np.uint8], start: tuple[int, ...]) -> None:
-            image = self._stored[name]
-            self._change(image, lambda: image.paint(block, start=start))
-
-        return write
-
-    def _change(self, image: "ProjectImage", change: Callable[[], None]) -> None:
-        """Change an image; what the disk refuses to write is in memory, and the project tries again."""
-        before = image.revision
-        try:
-            change()
-        except StorageError as error:
-            if image.revision == before:  # the project did not take it: what is there already could not be read
-                raise
-            self.unsaved.emit(str(error))
-
-    def _on_touched(self) -> None:
-        if not self._flush_timer.isActive():
-            self._flush_timer.start(_FLUSH_MS)
-
-    def flush(self) -> None:
-        """Hand on what is painted on screen; what may have changed elsewhere follows piece by piece."""
-        pending = False
-        for canvas in list(self.canvases.values()):
-            if self._hand_on(canvas, canvas.shown):
-                pending |= canvas.bridge.pending or (canvas.boxes is not None and canvas.boxes.drawing)
-        if pending:
-            self._flush_timer.start(_SWEEP_MS)
-
-    def _hand_on(self, canvas: ImageCanvas, shown: Region | None) -> bool:
-        """Store what changed on one canvas, then say so; returns whether that went well."""
-        changed: list[bool] = []
-        stray, drafts = canvas.bridge.stray, canvas.drafts
-        well = self._guard(lambda: changed.append(canvas.bridge.flush(shown)))
-        well &= self._guard(lambda: changed.append(self._hand_on_boxes(canvas)))
-        if canvas.bridge.stray != stray:
-            self.stray_changed.emit()
-        if canvas.drafts != drafts:
-            self.drafts_changed.emit()
-        if any(changed):
-            self.marks_changed.emit(canvas.name)
-        return well
-
-    def _hand_on_boxes(self, canvas: ImageCanvas) -> bool:
-        """Store the boxes that were drawn and forget those that were deleted; returns whether there were any."""
-        new, gone = canvas.boxes.changes() if canvas.boxes is not None else ([], [])
-        if canvas.boxes is None or not (new or gone):
-            return False
-        image = self._stored[canvas.name]
-        self._change(image, lambda: image.change_boxes(new, gone))
-        canvas.boxes.handed_on()
-        return True
-
-    def flush_all(self) -> None:
-        """Hand on everything at once."""
-        for canvas in list(self.canvases.values()):
-            self._hand_on(canvas, None)
-
     # --------------------------------------------------------------------- closing
 
     def close_project(self) -> None:
@@ -444,15 +370,14 @@ class Workbench(QObject):
         `remove` takes the label layers out of the viewer, where nobody would follow them any more, and notes on each
         image which project it belongs to.
         """
-        self._closed = True
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        self.aside.close()
         project, current, canvases = self.desk.project, self.current, list(self.canvases.values())
         if not remove:  # the window closes as well
             self.desk.is_shown = _nothing_is_shown
         self._close_canvases(remove=remove)
         self.desk.close()
         self.desk.is_shown = _nothing_is_shown
-        stop_timer(self._flush_timer)
+        self.strokes.close()
         if remove and project is not None and project.path.exists():
             for canvas in canvases:
                 canvas.image.metadata[KEY] = {"image": canvas.name, LEFT: str(project.path)}
@@ -490,22 +415,6 @@ class Workbench(QObject):
             self.viewer.add_layer(layer)
         self.strays_left.emit(layer.name)
 
-    # ------------------------------------------------------------------ large copies
-
-    def _set_busy(self, text: str) -> None:
-        self.busy = text
-        self.busy_changed.emit(text)
-
-    def _wait_for(self, copying: "Future[_T]", then: Callable[[_T], None]) -> None:
-        """Go on with what a thread of its own gives; what went wrong there is told."""
-        if self._closed:
-            return
-        if not copying.done():
-            QTimer.singleShot(100, lambda: self._wait_for(copying, then))
-            return
-        self._set_busy("")
-        self._guard(lambda: then(copying.result()))
-
 
 def _unit(name: str) -> str:
     """Name of a unit, or "pixel" where napari does not know it."""
@@ -524,14 +433,3 @@ def _bytes_of(pixels: Any) -> int:
 
 def _nothing_is_shown(folder: Path) -> bool:
     return False
-
-
-def stop_timer(timer: QTimer) -> None:
-    """Stop a timer, unless Qt has done away with it already (the window is gone)."""
-    with suppress(RuntimeError):
-        timer.stop()
-
-
-def two_classes_marked(counts: Sequence[NDArray[np.int64]]) -> bool:
-    """Tell whether at least two classes are marked in the images counted."""
-    return bool(counts) and int((np.sum(counts, axis=0)[1:] > 0).sum()) >= 2
