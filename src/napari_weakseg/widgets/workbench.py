@@ -280,7 +280,7 @@ class Workbench(QObject):
             self._go_on_in(target)
             return
         copying = partial(self.desk.copy, target, wanted=self.aside.wanted)
-        self.aside.do(f"Copying the project to “{target}” …", copying, lambda _: self._go_on_in(target))
+        self.aside.do(f"Copying the project to “{target.name}” …", copying, lambda _: self._go_on_in(target))
 
     def _go_on_in(self, target: Path) -> None:
         self.strokes.flush_all()
