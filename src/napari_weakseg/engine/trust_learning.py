@@ -17,7 +17,7 @@ from torch import Tensor
 
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.engine.blocks import Block
-from napari_weakseg.engine.losses import one_hot, project
+from napari_weakseg.engine.losses import likeliest, one_hot, project
 from napari_weakseg.engine.networks import Outputs
 from napari_weakseg.engine.objective import Given
 from napari_weakseg.engine.protocol import ClaimTrust
@@ -137,7 +137,7 @@ class TrustLearner:
         patches, classes = slice(0, given.exact), given.allowed.shape[1]
         allowed = given.allowed[patches]
         certain = allowed.sum(1) == 1
-        labels = torch.where(certain, allowed.float().argmax(1) + 1, 0)
+        labels = torch.where(certain, likeliest(allowed.float()) + 1, 0)
         patch = torch.arange(given.exact, device=labels.device).view(-1, *[1] * (labels.ndim - 1))
         gradients = last_layer_gradient(
             out.features[-1][patches],
