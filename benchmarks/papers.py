@@ -190,6 +190,7 @@ QUESTIONS: dict[str, Question] = {
             "all masks exact": (Way(exactly, TrainConfig()),),
             "default": (Way(half_wrong, TrainConfig()),),
             "default, all rough masks alike": (Way(half_wrong, TrainConfig(trust=False)),),
+            "default, background not doubted": (Way(half_wrong, TrainConfig(doubt_background=False)),),
             "default, rough masks left out": (Way(half_wrong, TrainConfig(rough_weight=0.0)),),
             "preset": (Way(half_wrong, TrainConfig.preset("hybrid-supervision")),),
         },

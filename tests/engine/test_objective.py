@@ -210,6 +210,26 @@ def test_a_claim_of_no_weight_or_against_a_person_changes_nothing(shape: tuple[i
 
 
 @both
+def test_the_background_of_a_rough_mask_counts_as_far_as_the_network_agrees(shape: tuple[int, ...]) -> None:
+    """Its gradient is that of the robust loss 1 - p; the objects keep their cross-entropy and their own weights."""
+    out = outputs(shape, 1)
+    rough = torch.randint(0, K + 1, (1, *shape), generator=rng(6)).to(torch.uint8)
+    trust = torch.rand(1, *shape, generator=rng(7), dtype=torch.float64) * (rough > 0)
+    known = replace(given(torch.ones(1, K, *shape, dtype=torch.bool), rough=rough), trust=trust)
+    config = TrainConfig(**{**BARE, "rough_weight": 2})
+    claimed = 2 * trust / (rough > 0).sum()
+    log_p = out.logits.log_softmax(1)
+    said = log_p.gather(1, (rough.long() - 1).clamp_min(0).unsqueeze(1)).squeeze(1)
+    doubted = torch.where(rough == 1, 1 - said.exp(), -said)
+    for loss, direct in (
+        (total(config, out, known), (claimed * doubted).sum()),
+        (total(config.model_copy(update={"doubt_background": False}), out, known), -(claimed * said).sum()),
+    ):
+        found, wanted = (torch.autograd.grad(x, out.logits, retain_graph=True)[0] for x in (loss, direct))
+        torch.testing.assert_close(found, wanted)
+
+
+@both
 def test_an_unlabelled_image_teaches_nothing_by_itself(shape: tuple[int, ...]) -> None:
     out = outputs(shape, 1)
     config = TrainConfig(multiscale_weight=1, tag_weight=1)

@@ -58,6 +58,9 @@ class TrainConfig(BaseModel):
         Weight of masks that were given as rough, imported or machine-made.
     trust : bool
         Whether each of their objects has a weight that is learned; else all count half.
+    doubt_background : bool
+        Whether the background of such masks counts only as far as the network agrees: it has no objects that could be
+        weighed one by one, and people forget objects more often than they invent them.
     multiscale_weight : float
         Weight of the deep supervision of the decoder levels.
     level_targets : {"pooled", "nearest"}
@@ -112,6 +115,7 @@ class TrainConfig(BaseModel):
     separation_weight: float = Field(default=0.1, ge=0)
     rough_weight: float = Field(default=0.5, ge=0)
     trust: bool = True
+    doubt_background: bool = True
     multiscale_weight: float = Field(default=0.0, ge=0)
     level_targets: Literal["pooled", "nearest"] = "pooled"
     bag_weight: float = Field(default=0.0, ge=0)

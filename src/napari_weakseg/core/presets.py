@@ -30,6 +30,7 @@ _NOTHING: dict[str, Any] = {
     "separation_weight": 0.0,
     "rough_weight": 0.0,
     "trust": False,
+    "doubt_background": False,
     "bag_weight": 0.0,
     "class_confidence": False,
 }

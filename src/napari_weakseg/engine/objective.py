@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.engine.auxiliary import approximation_loss, level_loss, separation_loss
 from napari_weakseg.engine.bags import Boxes, present_loss, tag_loss, tag_targets, tightness_loss
 from napari_weakseg.engine.losses import (
     certain_classes,
     decidable_dice,
+    full_precision,
     known_pixels,
     likeliest,
     one_hot,
@@ -120,8 +122,8 @@ def objective(
         trust = given.fields["claim_weight"].float() / 255
         terms["grown"] = config.claim_weight * _claimed(out.logits, given, "claim", trust)
     if config.rough_weight and given.trust is not None:
-        rough = given.trust
-        terms["rough"] = config.rough_weight * _both(out, lambda logits: _claimed(logits, given, "rough", rough))
+        rough, doubt = given.trust, config.doubt_background
+        terms["rough"] = config.rough_weight * _both(out, lambda logits: _rough(logits, given, rough, doubt=doubt))
     if config.multiscale_weight:
         terms["levels"] = config.multiscale_weight * level_loss(out.levels, given.allowed, config.level_targets)
     if config.bag_weight and given.bagged:
@@ -169,6 +171,18 @@ def _claimed(logits: Tensor, given: Given, name: str, trust: Tensor) -> Tensor:
     target, mass = project(one_hot(claim, given.allowed.shape[1]), given.allowed)
     held = (claim > 0) & (mass > 0)
     return soft_ce(logits, target, trust * held, held.sum())
+
+
+def _rough(logits: Tensor, given: Given, trust: Tensor, *, doubt: bool) -> Tensor:
+    """Masks that may be wrong; with `doubt` their background times how probable the network finds it.
+
+    The latter is ours. A weight of the target's own probability is the robust loss ``1 - p`` of Ghosh et al. ("Robust
+    loss functions under label noise for deep neural networks", AAAI 2017), here for one class and by its gradient.
+    """
+    if doubt:
+        background = full_precision(logits.detach()).softmax(1)[:, BACKGROUND - 1]
+        trust = torch.where(given.fields["rough"] == BACKGROUND, trust * background, trust)
+    return _claimed(logits, given, "rough", trust)
 
 
 def _taught(config: TrainConfig, out: Outputs, given: Given, teacher: PseudoLabel) -> Tensor:
