@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.losses import likeliest, one_hot, project
@@ -29,7 +30,8 @@ __all__ = ["TrustLearner"]
 _FROM = 60  # step from which weights move: before, gradients tell little
 _FEWEST_EXACT = 3  # exact blocks; with fewer of them the weights would fit these alone
 _KEPT = 0.9  # share of the old exact gradient, and of what is usual, that stays at each step
-_OF_USUAL = 0.6  # of the agreement of exact marks, above which a claim gains weight
+_OF_USUAL = 0.85  # of the agreement of exact marks, above which an object of a claim gains weight
+_OF_USUAL_BACKGROUND = 0.6  # less: it is right for the most part where some objects were forgotten in it
 
 
 class TrustLearner:
@@ -106,7 +108,8 @@ class TrustLearner:
         if not len(rows):
             return
         index, parent = np.array(self._index)[rows], np.array(self._parent)[rows]
-        found = agreement(gradients, self._exact[classes - 1]) - _OF_USUAL * self._usual[classes - 1]
+        asked = np.where(classes == BACKGROUND, _OF_USUAL_BACKGROUND, _OF_USUAL)
+        found = agreement(gradients, self._exact[classes - 1]) - asked * self._usual[classes - 1]
         self._weights.update(index, found)
         parents, member = np.unique(parent, return_inverse=True)
         pixels = np.where(np.isfinite(found), np.array(self._pixels)[rows], 0)
