@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 
 import pytest
 
@@ -28,6 +29,23 @@ def test_all_but_locks_and_halves_is_copied(source, tmp_path):
     assert files(tmp_path / "deep" / "target") == {"one": "one", "a/two": "a/two"}
     assert (tmp_path / "deep" / "target" / "a" / "empty").is_dir()
     assert bytes_in(source) == sum(map(len, ("one", "a/two", "project.lock", "a/three.part")))
+
+
+def test_a_half_written_folder_is_left_out_with_all_that_is_in_it(source, tmp_path):
+    (source / "a" / ".0300.77.part" / "deep").mkdir(parents=True)
+    (source / "a" / ".0300.77.part" / "deep" / "weights").write_text("half")
+    assert copy_changed(source, tmp_path / "target")
+    assert files(tmp_path / "target") == {"one": "one", "a/two": "a/two"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right of their own")
+def test_what_a_link_leads_to_is_copied(source, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "image").write_text("image")
+    (source / "images").symlink_to(tmp_path / "elsewhere")
+    assert copy_changed(source, tmp_path / "target")
+    assert files(tmp_path / "target")["images/image"] == "image"
+    assert not (tmp_path / "target" / "images").is_symlink()
 
 
 def test_what_has_changed_follows_and_what_is_gone_goes(source, tmp_path, monkeypatch):

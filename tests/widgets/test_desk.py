@@ -11,6 +11,10 @@ from napari_weakseg.widgets.desk import Desk, annotation_of
 from napari_weakseg.widgets.source_pixels import SourcePixels
 
 
+def save_as(desk, path):
+    desk.go_on_in(desk.new_folder(path))
+
+
 @pytest.fixture
 def opened(desk):
     yield desk
@@ -61,8 +65,8 @@ def test_save_as_moves_a_nameless_project_and_refuses_a_taken_folder(opened, tmp
     (tmp_path / "taken.weakseg").mkdir()
     (tmp_path / "taken.weakseg" / "thesis.txt").write_text("mine")
     with pytest.raises(ProjectError, match="exists already"):
-        opened.save_as(tmp_path / "taken.weakseg")
-    opened.save_as(tmp_path / "mine")
+        save_as(opened, tmp_path / "taken.weakseg")
+    save_as(opened, tmp_path / "mine")
     assert opened.project.path == tmp_path / "mine.weakseg"
     assert not old.exists()
     assert (annotation_of(opened.project.images["cells"]) == 2).sum() == 20
@@ -75,7 +79,7 @@ def test_save_as_finds_image_files_from_the_new_place(opened, tmp_path):
     tifffile.imwrite(file, pixels)
     opened.new("field")
     opened.project.add_image(file, name="field", axes="YX")
-    opened.save_as(tmp_path / "elsewhere" / "deep" / "copy")
+    save_as(opened, tmp_path / "elsewhere" / "deep" / "copy")
     assert not opened.project.missing
     np.testing.assert_array_equal(np.asarray(SourcePixels(opened.project.images["field"])), pixels)
 
@@ -189,7 +193,7 @@ def test_a_copy_does_not_take_the_image_that_lies_beside_it(opened, tmp_path):
     referring(opened, tmp_path / "exp1", pixels)
     (tmp_path / "exp2").mkdir()
     tifffile.imwrite(tmp_path / "exp2" / "img.tif", pixels[::-1].copy())
-    opened.save_as(tmp_path / "exp2" / "p")
+    save_as(opened, tmp_path / "exp2" / "p")
     np.testing.assert_array_equal(np.asarray(SourcePixels(opened.project.images["img"])), pixels)
     assert opened.project.notes == ()
 
@@ -198,7 +202,7 @@ def test_a_copy_that_fails_leaves_nothing_in_the_way(opened, tmp_path):
     old = referring(opened, tmp_path / "exp1", np.zeros((30, 40), np.uint8))
     tifffile.imwrite(tmp_path / "exp1" / "img.tif", np.zeros((3, 4), np.uint8))
     with pytest.raises(ImageError):
-        opened.save_as(tmp_path / "copies" / "p")
+        save_as(opened, tmp_path / "copies" / "p")
     assert not (tmp_path / "copies" / "p.weakseg").exists()
     assert opened.project is old
 

@@ -239,7 +239,7 @@ def known_pixels(allowed: Tensor) -> Tensor:
 def likeliest(scores: Tensor) -> Tensor:
     """Find the largest score along the class axis, (N, K, *S) → int64 (N, *S) from 0.
 
-    As `Tensor.argmax`, which takes fifty times as long over a middle axis on processors.
+    As `Tensor.argmax`, which is slow over a middle axis on processors.
     """
     return scores.max(1).indices
 

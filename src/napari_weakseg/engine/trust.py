@@ -66,7 +66,7 @@ def last_layer_gradient(
     f = pixels(features)
     f = torch.cat([f, f.new_ones(len(f), 1)], 1)
     residual = (pixels(probabilities) - pixels(target)) * weight.detach().flatten()[counted].to(f.dtype).unsqueeze(1)
-    nothing = f.new_zeros(groups, f.shape[1])  # by class, for adding to a part of one tensor is four times slower
+    nothing = f.new_zeros(groups, f.shape[1])  # by class, for adding to a part of one tensor is slow
     return torch.cat([nothing.index_add(0, index, residual[:, k, None] * f) for k in range(residual.shape[1])], 1)
 
 

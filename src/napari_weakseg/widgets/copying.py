@@ -1,5 +1,6 @@
 """Copies a folder that is written to meanwhile: once as it is, then again what has changed since."""
 
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -7,12 +8,12 @@ from pathlib import Path
 
 __all__ = ["bytes_in", "copy_changed"]
 
-_PASSING = (".lock", ".part")  # endings of files that are not copied
+_PASSING = (".lock", ".part")  # endings of files and folders that are not copied
 _CLOCK_S = 3  # some disks tell times to two seconds: what was copied so soon after it was written is copied again
 
 
 def copy_changed(source: Path, target: Path, *, wanted: Callable[[], bool] = lambda: True) -> bool:
-    """Make a folder like another one, lock files and half-written ones left out.
+    """Make a folder like another one, locks and what is half-written left out; links are followed.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ def copy_changed(source: Path, target: Path, *, wanted: Callable[[], bool] = lam
         If something cannot be read or written. A file that vanishes while the folder is copied is left out.
     """
     target.mkdir(parents=True, exist_ok=True)
-    inside = {path.relative_to(source) for path in source.rglob("*") if path.suffix not in _PASSING}
+    inside = _inside(source)
     for path in sorted(inside):
         if not wanted():
             return False
@@ -54,6 +55,21 @@ def bytes_in(folder: Path) -> int:
         with suppress(FileNotFoundError):  # it has vanished since
             total += path.stat().st_size if path.is_file() else 0
     return total
+
+
+def _inside(source: Path) -> set[Path]:
+    """Files and folders that are copied, relative to the source."""
+    found: set[Path] = set()
+    for folder, folders, files in os.walk(source, followlinks=True, onerror=_tell):
+        folders[:] = [name for name in folders if not name.endswith(_PASSING)]
+        files = [name for name in files if not name.endswith(_PASSING)]
+        found.update(Path(folder, name).relative_to(source) for name in (*folders, *files))
+    return found
+
+
+def _tell(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):  # a folder that has vanished since
+        raise error
 
 
 def _same(source: Path, target: Path) -> bool:

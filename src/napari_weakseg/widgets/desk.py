@@ -96,10 +96,6 @@ class Desk:
         self._obsolete.discard(project.path)
         return project
 
-    def save_as(self, path: Path) -> "Project":
-        """Copy the open project to a new folder and go on there: `new_folder` and `go_on_in` at once."""
-        return self.go_on_in(self.new_folder(path))
-
     def new_folder(self, path: Path) -> Path:
         """Give a folder for a copy of the open project its ending.
 
@@ -144,7 +140,12 @@ class Desk:
             shutil.rmtree(path, ignore_errors=True)
 
     def go_on_in(self, path: Path) -> "Project":
-        """Copy what has changed since `copy`, close the open project and open the copy.
+        """Copy all, or what has changed since `copy`, close the open project and open the copy.
+
+        Parameters
+        ----------
+        path : Path
+            As `new_folder` gives it.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The images of the project in the viewer: which one is annotated, and how its strokes reach the disk."""
+"""The images of the project in the viewer, and which one is annotated."""
 
 import math
 from collections.abc import Callable, Collection
