@@ -93,6 +93,13 @@ def test_the_prediction_appears_in_the_layer_that_was_there_before(qtbot, traini
     assert training.accept_box.grown.isEnabled()
 
 
+def test_after_save_as_the_prediction_still_appears(qtbot, ready, tmp_path):
+    ready.controller.bench.save_as(tmp_path / "mine.weakseg")
+    mark_two_classes(ready)
+    prediction = ready.controller.bench.current.layers[Role.PREDICTION]
+    qtbot.waitUntil(lambda: bool((prediction.data == 2).any()), timeout=10_000)
+
+
 def test_suggestions_say_why_and_lead_there(qtbot, training, monkeypatch):
     gone = []
     monkeypatch.setattr(training.controller.bench.current, "go_to", gone.append)

@@ -239,6 +239,7 @@ class Controller(QObject):
             return
         self.panel.settings.setValue(project.config)
         self.link.open(project)
+        self.link.look_at(self.bench.current)
 
     def _on_current(self) -> None:
         self.marking.follow()
