@@ -168,3 +168,14 @@ def test_stays_silent_where_it_has_never_seen_background(make_project: Any, text
     project.images["a"].paint(np.where(textures[2] == 1, 2, 1))
     trees.fit(blocks_of(project), np.random.default_rng(0))
     assert trees.ready
+
+
+def test_a_long_stroke_counts_no_more_than_a_short_one(make_project: Any) -> None:
+    project = make_project()
+    image = project.add_image(np.random.default_rng(0).normal(size=(200, 200)).astype(np.float32), name="a")
+    labels = np.zeros((200, 200), np.uint8)
+    labels[:100], labels[150:155, :20] = 1, 2
+    image.paint(labels)
+    trees = forest()
+    trees.fit(blocks_of(project), np.random.default_rng(0))
+    assert np.bincount(trees.save()["forest.labels"].numpy()).tolist() == [0, 500, 100]

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.engine.blocks import Block, Place, by_class
 from napari_weakseg.engine.features import SCALES_PX, FilterBank
+from napari_weakseg.engine.guided_filter import guided_filter
 from napari_weakseg.engine.memory import Key, key_of
 
 __all__ = ["PixelForest"]
@@ -26,7 +26,9 @@ _MAX_RESPONSES = 2_500_000  # pixels that it learns from times responses of each
 _MAX_FILTERED = 12_000_000  # pixels of the blocks that they are drawn from
 _TREES = 30
 _PLACES = 12  # far enough from each other that must be marked, for a scale to be looked at
-_SMOOTH_PX = 2.0  # standard deviation
+#: Pixels of a class in a block at most, where areas are not told, by the number of spatial axes: neighbours in a stroke
+#: say the same.
+_OF_STROKES = {2: 500, 3: 4000}
 _LOOKED_AT = 200  # marked pixels of a class in a block that their places are counted by
 
 
@@ -47,7 +49,8 @@ class PixelForest:
 
     Ours: not part of any of the published methods. scikit-learn's trees, because they train in a fraction of a
     second on a few ten thousand pixels and need no tuning. Where the coverage of some class is told, the known pixels
-    have the shares that the classes have in the images; else each class counts alike, for strokes tell no areas.
+    have the shares that the classes have in the images; else each class counts alike, for strokes tell no areas, and a
+    long stroke in an image counts no more than a short one.
     A broad filter tells places rather than looks where there are a few strokes only, so broad ones are used as soon as
     there are marks in enough places.
 
@@ -92,7 +95,11 @@ class PixelForest:
         usable = [block for block in blocks if block.marked_at and _teaches(block)]
         picked = _within([usable[i] for i in rng.permutation(len(usable))], _MAX_FILTERED)
         known = [by_class(np.where(block.held_out, 0, block.knowledge.certain)) for block in picked]
-        total = sum(len(at) for each in known for at in each.values())
+        areas_tell = any(block.areas_told for block in picked)
+        if areas_tell != self._areas_tell:
+            self._areas_tell = areas_tell
+            self._kept.clear()
+        total = sum(self._counting(len(at)) for each in known for at in each.values())
         if not total:
             return
         self._look_at(_scales_told(picked, known))
@@ -103,7 +110,6 @@ class PixelForest:
             return
         self._learned = np.concatenate([each.rows for each in kept]), targets
         self._learned_at = [(block.place, each.at) for block, each in zip(picked, kept, strict=True)]
-        self._areas_tell = any(block.areas_told for block in picked)
         self._trees = self._grown(*self._learned)
         self.times_learned += 1
 
@@ -130,6 +136,10 @@ class PixelForest:
         right, asked = trees.predict(rows[out]) == classes[out], classes[out]
         return {int(c): float(right[asked == c].mean()) for c in np.unique(asked)}
 
+    def _counting(self, count: int) -> int:
+        """How many of so many known pixels of a class in a block are learned from, where there is room for all."""
+        return count if self._areas_tell else min(count, _OF_STROKES[self._ndim])
+
     def _look_at(self, scales_px: tuple[float, ...]) -> None:
         """Use so many scales from now on."""
         if scales_px != self._bank.scales_px:
@@ -143,7 +153,8 @@ class PixelForest:
         count = sum(len(at) for at in known.values())
         kept = self._kept.get(key_of(block.place))
         if kept is None or kept.revision != block.revision or kept.count != count or kept.share < share:
-            taken = [rng.choice(at, int(np.ceil(share * len(at))), replace=False) for at in known.values()]
+            sizes = [int(np.ceil(share * self._counting(len(at)))) for at in known.values()]
+            taken = [rng.choice(at, size, replace=False) for at, size in zip(known.values(), sizes, strict=True)]
             classes = [np.full(len(at), c, np.uint8) for at, c in zip(taken, known, strict=True)]
             at = np.concatenate(taken)
             kept = _Kept(block.revision, count, share, at, self._rows_at(block.pixels, at), np.concatenate(classes))
@@ -187,7 +198,7 @@ class PixelForest:
         return trees.fit(rows, classes)
 
     def predict(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Predict class probabilities, in 2-D smoothed: trees judge each pixel alone, and single ones go astray.
+        """Predict class probabilities, smoothed between the edges of the image: trees judge each pixel alone.
 
         Parameters
         ----------
@@ -198,7 +209,7 @@ class PixelForest:
         float32 array, (K, *S)
         """
         found = self._answer(self._responses(pixels)).reshape(self._classes, *pixels.shape[1:])
-        return found if self._ndim != 2 else np.stack([gaussian_filter(said, _SMOOTH_PX) for said in found])
+        return guided_filter(found, pixels[: self._channels])
 
     def predict_at(self, pixels: NDArray[np.float32], at: NDArray[np.int64]) -> NDArray[np.float32]:
         """Predict some pixels of an image only, by their flat indices: float32 (K, n)."""
