@@ -48,6 +48,16 @@ def grower_of(
     return Grower(project, TrainConfig(**settings), store, np.random.default_rng(0)), store
 
 
+def with_exact(project: Project, truth: NDArray[np.bool_]) -> Project:
+    """Add three exact images; part of the third is held back."""
+    for name in ("b", "c", "d"):
+        exact = project.add_image(truth.astype(np.float32), name=name, axes="YX")
+        exact.paint((1 + truth).astype(np.uint8))
+        exact.paint_objects("nucleus", ndimage.label(truth)[0])
+        exact.coverage(None, "exact")
+    return project
+
+
 def says(probability: float) -> Callable[[Any], tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Say that everything is an object, without a border anywhere: growth leaks as far as it may."""
 
@@ -180,13 +190,7 @@ def test_exact_marks_show_how_boldly_growth_may_go(make_project: MakeProject) ->
 
         return answer
 
-    project = make_project()
-    for name in ("b", "c", "d"):  # part of the third is held back
-        exact = project.add_image(truth.astype(np.float32), name=name, axes="YX")
-        exact.paint((1 + truth).astype(np.uint8))
-        exact.paint_objects("nucleus", ndimage.label(truth)[0])
-        exact.coverage(None, "exact")
-    grower, _ = grower_of(project)
+    grower, _ = grower_of(with_exact(make_project(), truth))
     (rough,) = grower.blocks
     for step in range(60, 120):
         grower.step(step, right(0.65))
@@ -195,6 +199,25 @@ def test_exact_marks_show_how_boldly_growth_may_go(make_project: MakeProject) ->
     assert rough.growth is not None
     marked = truth & ~(np.mgrid[:SIDE, :SIDE].min(0) >= 32)
     assert ((rough.growth.ids > 0) == marked).all()
+
+
+@pytest.mark.parametrize("trust", [1.0, 0.0])
+def test_where_growth_leaks_on_exact_marks_outlines_bind_it_if_they_are_right(
+    make_project: MakeProject, trust: float
+) -> None:
+    grower, _ = grower_of(with_exact(make_project(), discs()), coverage="all objects")
+    grower.trust = trust
+    grow(grower, 0.99)
+    (rough,) = grower.blocks
+    assert rough.growth is not None
+    assert grower.bounded == bool(trust)
+    again, _ = grower_of(make_project())
+    again.restore(grower.save())
+    assert (again.safe, again.tau, again.bounded) == (grower.safe, grower.tau, grower.bounded)
+    marked = discs() & ~(np.mgrid[:SIDE, :SIDE].min(0) >= 32)
+    grown = rough.growth.ids > 0
+    assert not (grown & ~marked).any()
+    assert (grown[marked].mean() > 0.95) == bool(trust)
 
 
 def test_blurred_borders_are_left_open_once_exact_masks_can_tell(make_project: MakeProject) -> None:

@@ -88,6 +88,22 @@ def test_the_guard_trips_for_a_network_that_leaks_and_not_for_a_good_one(shape: 
     assert reports[1].precision[tripped] >= 0.9
 
 
+@both
+def test_within_outlines_the_guard_passes_a_network_that_leaks(shape: tuple[int, ...]) -> None:
+    exact, rules = discs(shape), GrowthRules((3.0,) * len(shape))
+    report = simulate_growth_guard(
+        exact,
+        CLASSES,
+        says_yes(shape),
+        rules,
+        rounds=8,
+        rng=np.random.default_rng(0),
+        edges=edge_strength(picture(shape)),
+    )
+    assert report.safe_rounds() == 8
+    assert report.iou[-1] > 0.9
+
+
 def test_a_guard_that_trips_at_once_allows_no_round() -> None:
     exact = discs((48, 64), 0.3)
     report = simulate_growth_guard(

@@ -1,10 +1,10 @@
 """Decides which blobs grow when and how far, and what is claimed of their surroundings.
 
 Growth is judged by the best that there is: exact marks that were held out (the guard: it finds out how boldly and for
-how many rounds growth stays precise), else the edges of the image, where an early forest that sees the looks of pixels
-only agrees with them (no object leaves its outline). Exact objects also tell how far such outlines are right. Where
-nothing can judge, growth is kept short and asks for more certainty. The stopping rule of Ke et al. (arXiv:2005.13053)
-could not be verified; this is ours.
+how many rounds growth stays precise, and whether it has to stay within outlines by the edges of the image), else these
+edges, where an early forest that sees the looks of pixels only agrees with them (no object leaves its outline). Exact
+objects also tell how far such outlines are right. Where nothing can judge, growth is kept short and asks for more
+certainty. The stopping rule of Ke et al. (arXiv:2005.13053) could not be verified; this is ours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,6 +67,8 @@ class Grower:
         Rounds that stayed precise on held-out exact marks; None where there are none to tell.
     tau : float
         Least probability that these rounds were taken with.
+    bounded : bool
+        Whether these rounds were such that no object left its outline.
     trust : float
         In outlines by the edges of the images, 0 to 1.
     """
@@ -74,7 +76,7 @@ class Grower:
     def __init__(self, project: Project, config: TrainConfig, store: BlockStore, rng: np.random.Generator) -> None:
         self._project, self._config, self._store, self._rng = project, config, store, rng
         self.safe: int | None = None
-        self.tau = config.tau
+        self.tau, self.bounded = config.tau, False
         self.trust = 1.0
         self._next = _FROM
         self._waiting: list[Block] = []  # for their first claims
@@ -144,6 +146,7 @@ class Grower:
         return {
             "safe_rounds": self.safe,
             "tau": self.tau,
+            "bounded": self.bounded,
             "outline_trust": self.trust,
             "next": self._next,
             "claims_next": self._claims_next,
@@ -153,6 +156,7 @@ class Grower:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what `save` gave."""
         self.safe, self.tau, self.trust = state["safe_rounds"], float(state["tau"]), float(state["outline_trust"])
+        self.bounded = bool(state.get("bounded", False))
         self._next = int(state.get("next", _FROM))
         self._claims_next = float(state.get("claims_next", 0))
         blocks = {key_of(block.place): block for block in self._store.blocks}
@@ -173,10 +177,13 @@ class Grower:
         image = self._project.images.get(block.place.image)
         return image is not None and everything_marked(block, image.annotations, self._project.classes)
 
+    @property
+    def _trusts_outlines(self) -> bool:
+        return bool(self._config.outline_weight) and self.trust >= _LEAST_TRUST
+
     def _bound(self, block: Block) -> Outline | None:
-        """Outlines that no object of a block may leave; None where a guard judges or the edges tell little."""
-        trusted = self._config.outline_weight and self.trust >= _LEAST_TRUST
-        return block.outline if self.safe is None and trusted else None
+        """Outlines that no object of a block may leave; None where the guard needs none or the edges tell little."""
+        return block.outline if self._trusts_outlines and (self.safe is None or self.bounded) else None
 
     def _rounds(self, block: Block) -> int:
         rounds = self._config.rounds
@@ -206,17 +213,26 @@ class Grower:
                 self.take_in([block])
 
     def _guarded_by(self, block: Block, says: Says) -> bool:
-        """Take the boldest growth that stays precise for all rounds, else the cautious one for as long as it does."""
+        """Take the boldest growth that stays precise for all rounds, else the cautious one for as long as it does.
+
+        Where even that one ends early, objects are kept in their outlines if it lasts longer then.
+        """
         probabilities = says(block.pixels)[0]
         rounds, cautious = self._config.rounds, self._config.tau
-        for tau in (*(t for t in _BOLD_TAUS if t < cautious), cautious):
-            precision = _BOLD_PRECISION if tau < cautious else _PRECISION
-            safe = safe_rounds(block, probabilities, self._rules(block, tau), rounds, precision, self._rng)
+        ways = [(tau, _BOLD_PRECISION, False) for tau in _BOLD_TAUS if tau < cautious]
+        ways += [(cautious, _PRECISION, False), (cautious, _PRECISION, True)]
+        best: tuple[int, float, bool] | None = None
+        for tau, precision, bounded in ways[: None if self._trusts_outlines else -1]:
+            rules = self._rules(block, tau)
+            safe = safe_rounds(block, probabilities, rules, rounds, precision, self._rng, bounded=bounded)
             if safe is None:
                 return False
-            self.safe, self.tau = safe, tau
+            if best is None or not bounded or safe > best[0]:
+                best = safe, tau, bounded
             if safe == rounds:
                 break
+        assert best is not None
+        self.safe, self.tau, self.bounded = best
         return True
 
     def _grow(self, block: Block, says: Says) -> None:

@@ -88,10 +88,12 @@ def safe_rounds(
     rounds: int,
     precision: float,
     rng: np.random.Generator,
+    *,
+    bounded: bool = False,
 ) -> int | None:
     """Count the rounds that growth would stay as precise as asked for on the held-out part of an exact block.
 
-    None where that part holds no object.
+    `bounded`: where no object leaves its outline. None where that part holds no object.
     """
     where = np.argwhere(block.held_out & block.knowledge.complete)
     if not len(where):
@@ -103,8 +105,9 @@ def safe_rounds(
     ids = exact.reshape(block.knowledge.seeds[crop].shape).astype(np.int32) + np.int32(found[0] != 0)
     classes = block.knowledge.seed_class[found if found[0] == 0 else np.append(0, found)]
     evidence = Evidence(probabilities[(slice(None), *crop)], block.knowledge.allowed[crop])
+    edges = edge_strength(block.plane, sampling=block.spacing)[crop] if bounded else None
     return simulate_growth_guard(
-        ids, classes, evidence, rules, rounds=rounds, rng=rng, sampling=block.spacing
+        ids, classes, evidence, rules, rounds=rounds, rng=rng, sampling=block.spacing, edges=edges
     ).safe_rounds(precision)
 
 

@@ -120,6 +120,7 @@ def simulate_growth_guard(
     rng: np.random.Generator,
     fraction: float = 0.25,
     sampling: Sequence[float] | None = None,
+    edges: Floats | None = None,
 ) -> GuardReport:
     """Grow simulated blobs on an exact image that the network has not learned from.
 
@@ -139,14 +140,20 @@ def simulate_growth_guard(
     fraction : float
         Share of each object that its blob covers.
     sampling : sequence of float, optional
+    edges : float32 array, (*S), optional
+        From `edge_strength`; with them no object leaves the territory that they leave to its blob.
 
     Returns
     -------
     GuardReport
     """
     every = np.iinfo(np.uint32).max
-    evidence = replace(evidence, allowed=np.full(exact.shape, every, np.uint32), boxes={})
     seeds = simulate_seeds(exact, fraction, rng=rng, sampling=sampling)
+    territory = None
+    if edges is not None:
+        away = ndimage.distance_transform_edt(exact == 0, sampling=sampling)
+        territory = watershed_objects(edges, seeds, away > away.max() / 2)
+    evidence = replace(evidence, allowed=np.full(exact.shape, every, np.uint32), boxes={}, territory=territory)
     state = GrowthState.start(seeds, exact_class)
     precision, iou = [], []
     for t in range(rounds + 1):
