@@ -220,6 +220,16 @@ def test_where_growth_leaks_on_exact_marks_outlines_bind_it_if_they_are_right(
     assert (grown[marked].mean() > 0.95) == bool(trust)
 
 
+def test_a_block_without_outlines_does_not_grow_where_growth_needs_them(make_project: MakeProject) -> None:
+    grower, _ = grower_of(with_exact(make_project(), discs()), background=False)
+    (rough,) = grower.blocks
+    assert rough.outline is None
+    grow(grower, 0.99)
+    assert grower.bounded
+    assert rough.growth is not None
+    assert not rough.growth.round
+
+
 def test_blurred_borders_are_left_open_once_exact_masks_can_tell(make_project: MakeProject) -> None:
     """Until then they are claimed at the crest of the edge."""
     truth = discs()

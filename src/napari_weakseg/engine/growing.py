@@ -93,7 +93,8 @@ def safe_rounds(
 ) -> int | None:
     """Count the rounds that growth would stay as precise as asked for on the held-out part of an exact block.
 
-    `bounded`: where no object leaves its outline. None where that part holds no object.
+    `bounded`: where no object leaves its outline; without background there are none. None where that part holds no
+    object.
     """
     where = np.argwhere(block.held_out & block.knowledge.complete)
     if not len(where):
@@ -103,6 +104,8 @@ def safe_rounds(
     if not found.any():
         return None
     ids = exact.reshape(block.knowledge.seeds[crop].shape).astype(np.int32) + np.int32(found[0] != 0)
+    if bounded and ids.all():
+        return 0
     classes = block.knowledge.seed_class[found if found[0] == 0 else np.append(0, found)]
     evidence = Evidence(probabilities[(slice(None), *crop)], block.knowledge.allowed[crop])
     edges = edge_strength(block.plane, sampling=block.spacing)[crop] if bounded else None
