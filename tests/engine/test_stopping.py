@@ -1,8 +1,11 @@
 """When growth stops: territory and guard."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from napari_weakseg.engine.growth import Evidence, GrowthRules, GrowthState
 from napari_weakseg.engine.stopping import (
@@ -102,6 +105,31 @@ def test_within_outlines_the_guard_passes_a_network_that_leaks(shape: tuple[int,
     )
     assert report.safe_rounds() == 8
     assert report.iou[-1] > 0.9
+
+
+@both
+def test_a_border_one_pixel_off_is_no_leak_but_one_two_pixels_off_is(shape: tuple[int, ...]) -> None:
+    exact = discs(shape)
+    rules = GrowthRules(radius_px=(3.0,) * len(shape), tau=0.9)
+
+    def precision(px: int) -> float:
+        swollen = ndimage.binary_dilation(exact > 0, iterations=px).astype(np.float32)
+        says = replace(says_yes(shape), probabilities=np.stack([1 - swollen, swollen]))
+        return simulate_growth_guard(
+            exact, CLASSES, says, rules, rounds=8, rng=np.random.default_rng(0), fraction=0.5
+        ).precision[-1]
+
+    assert precision(1) == 1
+    assert precision(2) < 0.9
+
+
+@both
+def test_pixels_of_a_neighbour_that_touches_are_a_leak(shape: tuple[int, ...]) -> None:
+    halves = np.where(np.indices(shape)[-1] < shape[-1] // 2, np.int32(1), np.int32(2))
+    only_first = np.array([0, 2, 1], np.uint8)  # the network says that all is of the class of the first
+    rules = GrowthRules(radius_px=(2.0,) * len(shape), tau=0.9)
+    report = simulate_growth_guard(halves, only_first, says_yes(shape), rules, rounds=40, rng=np.random.default_rng(0))
+    assert report.precision[-1] < 0.9
 
 
 def test_a_guard_that_trips_at_once_allows_no_round() -> None:

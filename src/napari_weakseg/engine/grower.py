@@ -43,7 +43,7 @@ _GUARD_EVERY = 60  # steps between two looks at how precise growth is
 _BLOCKS = 48  # that grow during training
 _BLIND_ROUNDS, _BLIND_TAU = 2, 0.9
 _BOLD_TAUS, _BOLD_PRECISION = (0.5, 0.6, 0.7), 0.95  # tried by the guard before the cautious one, boldest first
-_PRECISION, _BOUND_PRECISION = 0.9, 0.85  # within its outline no object runs away, so a little less is enough there
+_PRECISION = 0.9  # that the cautious one needs
 _CLAIMED_PER_STEP = 300_000  # pixels of the blocks that are claimed around for the first time
 _JUDGED, _JUDGED_PIXELS = 8, 1_500_000  # blocks that outlines are judged on, one at least
 _ACCURACY = (0.75, 0.9)  # of outlines on exact objects, at which trust begins and is full
@@ -220,7 +220,7 @@ class Grower:
         probabilities = says(block.pixels)[0]
         rounds, cautious = self._config.rounds, self._config.tau
         ways = [(tau, _BOLD_PRECISION, False) for tau in _BOLD_TAUS if tau < cautious]
-        ways += [(cautious, _PRECISION, False), (cautious, _BOUND_PRECISION, True)]
+        ways += [(cautious, _PRECISION, bounded) for bounded in (False, True)]
         best: tuple[int, float, bool] | None = None
         for tau, precision, bounded in ways[: None if self._trusts_outlines else -1]:
             rules = self._rules(block, tau)
