@@ -193,9 +193,9 @@ def test_exact_marks_show_how_boldly_growth_may_go(make_project: MakeProject) ->
     grower, _ = grower_of(with_exact(make_project(), truth))
     (rough,) = grower.blocks
     for step in range(60, 120):
-        grower.step(step, right(0.65))
+        grower.step(step, right(0.75))
     assert grower.safe == TrainConfig().rounds
-    assert grower.tau < 0.65 < TrainConfig().tau
+    assert grower.tau < 0.75 < TrainConfig().tau
     assert rough.growth is not None
     marked = truth & ~(np.mgrid[:SIDE, :SIDE].min(0) >= 32)
     assert ((rough.growth.ids > 0) == marked).all()

@@ -42,7 +42,7 @@ _PER_STEP = 40_000  # pixels that may grow for each step, so that learning keeps
 _GUARD_EVERY = 60  # steps between two looks at how precise growth is
 _BLOCKS = 48  # that grow during training
 _BLIND_ROUNDS, _BLIND_TAU = 2, 0.9
-_BOLD_TAUS, _BOLD_PRECISION = (0.5, 0.6, 0.7), 0.95  # tried by the guard before the cautious one, boldest first
+_BOLD_TAU, _BOLD_PRECISION = 0.7, 0.95  # tried by the guard before the cautious one
 _PRECISION = 0.9  # that the cautious one needs
 _CLAIMED_PER_STEP = 300_000  # pixels of the blocks that are claimed around for the first time
 _JUDGED, _JUDGED_PIXELS = 8, 1_500_000  # blocks that outlines are judged on, one at least
@@ -213,13 +213,13 @@ class Grower:
                 self.take_in([block])
 
     def _guarded_by(self, block: Block, says: Says) -> bool:
-        """Take the boldest growth that stays precise for all rounds, else the cautious one for as long as it does.
+        """Take the bold growth if it stays precise for all rounds, else the cautious one for as long as it does.
 
         Where even that one ends early, objects are kept in their outlines if it lasts longer then.
         """
         probabilities = says(block.pixels)[0]
         rounds, cautious = self._config.rounds, self._config.tau
-        ways = [(tau, _BOLD_PRECISION, False) for tau in _BOLD_TAUS if tau < cautious]
+        ways = [(_BOLD_TAU, _BOLD_PRECISION, False)] if cautious > _BOLD_TAU else []
         ways += [(cautious, _PRECISION, bounded) for bounded in (False, True)]
         best: tuple[int, float, bool] | None = None
         for tau, precision, bounded in ways[: None if self._trusts_outlines else -1]:
