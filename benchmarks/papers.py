@@ -152,7 +152,7 @@ QUESTIONS: dict[str, Question] = {
     "levels": Question(
         "Boxes and tags beside a few exact masks; what coarse levels are taught",
         "Reiß et al., CVPR 2021",
-        ("acdc_scribble",),
+        ("acdc_scribble", "vnc_sstem"),
         {
             "all masks exact": (Way(exactly, TrainConfig()),),
             "default": (Way(boxes_and_tags, TrainConfig()),),
@@ -162,6 +162,10 @@ QUESTIONS: dict[str, Question] = {
             "preset, pooled targets": (Way(boxes_and_tags, TrainConfig.preset("every-annotation-counts")),),
             "preset, nearest targets": (
                 Way(boxes_and_tags, TrainConfig.preset("every-annotation-counts", level_targets="nearest")),
+            ),
+            "default with levels, pooled targets": (Way(boxes_and_tags, TrainConfig(multiscale_weight=0.3)),),
+            "default with levels, nearest targets": (
+                Way(boxes_and_tags, TrainConfig(multiscale_weight=0.3, level_targets="nearest")),
             ),
             "default with levels and teacher": (
                 Way(boxes_and_tags, TrainConfig(multiscale_weight=0.3, consistency_weight=0.3)),
