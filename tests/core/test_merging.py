@@ -109,6 +109,20 @@ def test_a_copied_array_outlives_its_project(tmp_path: Path, nuclei: Project) ->
         )
 
 
+def test_each_image_is_told_and_merging_can_be_given_up(tmp_path: Path, nuclei: Project, fibres: Project) -> None:
+    told: list[str] = []
+    merge(tmp_path / "all", [nuclei, fibres], on_image=told.append).close()
+    assert told == ["field", "loose", "field"]
+
+    def give_up(name: str) -> None:
+        if name == "loose":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        merge(tmp_path / "half", [nuclei, fibres], on_image=give_up)
+    assert not (tmp_path / "half").exists()
+
+
 def test_the_merged_projects_stay_as_they_are(tmp_path: Path, nuclei: Project, fibres: Project) -> None:
     before = [image.annotations.painted_counts() for p in (nuclei, fibres) for image in p.images.values()]
     merge(tmp_path / "both", [nuclei, fibres]).close()

@@ -1,5 +1,7 @@
 """The whole panel on a viewer model: no window, no OpenGL, a trainer without a network."""
 
+from threading import Event
+
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
@@ -11,7 +13,7 @@ from napari_weakseg.core.errors import ImageError, StorageError
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.messages import Phase
 from napari_weakseg.widgets.axes import Guess
-from napari_weakseg.widgets.desk import annotation_of
+from napari_weakseg.widgets.desk import Desk, annotation_of
 from napari_weakseg.widgets.overlay import Role
 
 
@@ -408,20 +410,55 @@ def test_a_project_opens_with_its_image_marks_and_classes(qtbot, viewer, make_pa
     assert "mine.weakseg" in panel.project_box.path.toolTip()
 
 
-def test_a_project_is_merged_with_another_from_the_menu(qtbot, viewer, make_panel, tmp_path, monkeypatch):
+def two_projects(tmp_path, monkeypatch):
+    """Two projects on disk; the first is to be joined with the second."""
     for name, kind in (("cells", "cell"), ("fibres", "fibre")):
         with Project.create(tmp_path / f"{name}.weakseg", ["background", kind]) as project:
             image = project.add_image(two_discs(), name=name, axes="YX")
             image.paint(np.full((4, 4), 2, np.uint8), start=(10, 10))
-    panel = make_panel()
-    panel.controller.projects.open(tmp_path / "cells.weakseg")
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "fibres.weakseg"))
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "both"), ""))
+    return tmp_path / "cells.weakseg"
+
+
+def test_a_project_is_merged_with_another_from_the_menu(qtbot, viewer, make_panel, tmp_path, monkeypatch):
+    panel = make_panel()
+    panel.controller.projects.open(two_projects(tmp_path, monkeypatch))
     panel.project_box.merge_action.trigger()
+    qtbot.waitUntil(lambda: not panel.controller.bench.aside.doing)
     assert [row.name for row in panel.class_table.value()] == ["background", "cell", "fibre"]
     assert "both.weakseg" in panel.project_box.path.toolTip()
     panel.controller.bench.open_image("fibres")
     assert (panel.controller.bench.current.annotation.data == 3).sum() == 16
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_while_projects_are_joined_the_window_goes_on_and_nothing_is_painted(
+    qtbot, viewer, make_panel, tmp_path, monkeypatch, fails
+):
+    told = []
+    monkeypatch.setattr("napari_weakseg.widgets.messages.warn", lambda *text: told.append(" ".join(text)))
+    panel, go_on, merge = make_panel(), Event(), Desk.merge
+
+    def waiting(*arguments, **settings):
+        go_on.wait(20)
+        if fails:
+            raise StorageError("The disk is full.", "Make room.")
+        return merge(*arguments, **settings)
+
+    monkeypatch.setattr(Desk, "merge", waiting)
+    bench = panel.controller.bench
+    panel.controller.projects.open(two_projects(tmp_path, monkeypatch))
+    panel.project_box.merge_action.trigger()
+    qtbot.waitUntil(lambda: "Joining the projects" in panel.train_box.progress.text())
+    assert not bench.current.annotation.editable
+    assert not panel.class_table.isEnabled()
+    assert panel.notices.value() == {}
+    go_on.set()
+    qtbot.waitUntil(lambda: not bench.aside.doing)
+    assert bench.desk.project.path.name == ("cells.weakseg" if fails else "both.weakseg")
+    assert bench.current.annotation.editable
+    assert [text.strip() for text in told] == (["The disk is full. Make room."] if fails else [])
 
 
 def test_a_project_that_is_open_elsewhere_is_refused_in_words(qtbot, ready, tmp_path, monkeypatch):

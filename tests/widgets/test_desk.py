@@ -159,8 +159,11 @@ def test_merging_makes_a_third_project_and_leaves_both(opened, tmp_path):
     paint(opened, opened.add(layer(), "YX"))
     mine = opened.project.path
     with pytest.raises(ProjectError, match="open already"):
-        opened.merge(mine, tmp_path / "both")
-    made = opened.merge(tmp_path / "fibres.weakseg", tmp_path / "both")
+        opened.merge(mine, tmp_path / "both.weakseg")
+    with pytest.raises(ProjectError, match="not joined"):
+        opened.merge(tmp_path / "fibres.weakseg", tmp_path / "both.weakseg", wanted=lambda: False)
+    assert not (tmp_path / "both.weakseg").exists()
+    made = opened.merge(tmp_path / "fibres.weakseg", opened.new_folder(tmp_path / "both"))
     assert made == tmp_path / "both.weakseg"
     assert opened.project.path == mine
     both = opened.open(made)

@@ -11,7 +11,19 @@ import typer
 from napari_weakseg.cli.files import image_files
 from napari_weakseg.cli.info import as_text, describe
 from napari_weakseg.cli.masks import Labels, as_classes, beside, check_named, numbered_beside, pixels_of, read_labels
-from napari_weakseg.cli.shell import AsClass, Folder, Json, Zero, app, guarded, named, opened_project, tell, warn
+from napari_weakseg.cli.shell import (
+    AsClass,
+    Folder,
+    Json,
+    Zero,
+    app,
+    guarded,
+    named,
+    opened_project,
+    progress_bar,
+    tell,
+    warn,
+)
 from napari_weakseg.core.annotations import Coverage, Trust
 from napari_weakseg.core.checks import check_object_ids
 from napari_weakseg.core.config import MOST_NEIGHBOURS, TrainConfig
@@ -92,7 +104,10 @@ def merge_projects(
     """
     with ExitStack() as stack:
         opened = [stack.enter_context(opened_project(path)) for path in others]
-        made = stack.enter_context(merge(project, opened))
+        with progress_bar() as bar:
+            task = bar.add_task("Joining.", total=sum(len(one.images) for one in opened))
+            taken = merge(project, opened, on_image=lambda name: bar.update(task, advance=1, description=f"“{name}”"))
+        made = stack.enter_context(taken)
         for note in made.notes:
             warn(note)
         typer.echo(f"Made “{made.name}”: {len(made.images)} images, classes {', '.join(made.classes.names)}.")

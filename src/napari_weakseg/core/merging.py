@@ -7,7 +7,7 @@ situation of partially annotated data sets that Wong et al. (arXiv:2008.07030) t
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,9 @@ from napari_weakseg.core.regions import Region, start_of
 __all__ = ["merge"]
 
 
-def merge(path: str | Path, projects: Sequence[Project]) -> Project:
+def merge(
+    path: str | Path, projects: Sequence[Project], *, on_image: Callable[[str], None] = lambda name: None
+) -> Project:
     """Make a new project of the images and annotations of several others, which stay as they are.
 
     Parameters
@@ -33,6 +35,8 @@ def merge(path: str | Path, projects: Sequence[Project]) -> Project:
         A new or empty folder.
     projects : sequence of Project
         The first gives the settings of the training and the name of the background.
+    on_image : callable
+        Is told the name of each image before it is taken; what it raises ends the merging, and nothing is left behind.
 
     Returns
     -------
@@ -67,7 +71,8 @@ def merge(path: str | Path, projects: Sequence[Project]) -> Project:
     merged = Project.create(path, _joined(projects), ndim=projects[0].ndim, config=projects[0].config)
     try:
         for project in projects:
-            for image in project.images.values():
+            for image in list(project.images.values()):
+                on_image(image.name)
                 _take(merged, project, image)
     except BaseException:
         merged.close()

@@ -24,6 +24,8 @@ class Aside(QObject):
     ----------
     doing : str
         What is being done, in words; "" when it is done.
+    exclusive : bool
+        Nobody may mark anything until it is done.
     """
 
     changed = Signal(str)  # `doing`
@@ -33,10 +35,11 @@ class Aside(QObject):
         self._guard = guard
         self._closed = False
         self._thread = ThreadPoolExecutor(1, "weakseg-aside")
-        self.doing = ""
+        self.doing, self.exclusive = "", False
 
-    def do(self, text: str, call: Callable[[], _T], then: Callable[[_T], None]) -> None:
+    def do(self, text: str, call: Callable[[], _T], then: Callable[[_T], None], *, exclusive: bool = False) -> None:
         """Call something in the thread, then go on in the window with what it gave; what went wrong is told."""
+        self.exclusive = exclusive
         self._say(text)
         self._wait_for(self._thread.submit(call), then)
 
@@ -59,5 +62,6 @@ class Aside(QObject):
         if not result.done():
             QTimer.singleShot(_ASKED_EVERY_MS, lambda: self._wait_for(result, then))
             return
+        self.exclusive = False
         self._say("")
         self._guard(lambda: then(result.result()))

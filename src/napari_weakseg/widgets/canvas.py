@@ -359,7 +359,7 @@ class ImageCanvas:
 
     def _check_editable(self) -> None:
         if not self.annotation.editable:
-            raise AnnotationError("Nothing can be painted or drawn here now.", "The notice in the panel says why.")
+            raise AnnotationError("Nothing can be painted or drawn here now.", "The panel says why.")
 
     def _check_planes(self) -> None:
         """Boxes are drawn in planes, and those of a volume in the planes that the first spatial axis steps through."""

@@ -172,8 +172,16 @@ class Desk:
         self.tidy()
         return project
 
-    def merge(self, other: Path, path: Path) -> Path:
+    def merge(self, other: Path, path: Path, *, wanted: Callable[[], bool] = lambda: True) -> Path:
         """Make a new project of the open one and another, classes joined by name; the open one stays open.
+
+        Parameters
+        ----------
+        other : Path
+        path : Path
+            As `new_folder` gives it.
+        wanted : callable
+            Asked before each image; where it is not any more, nothing is left behind.
 
         Returns
         -------
@@ -183,7 +191,7 @@ class Desk:
         Raises
         ------
         ProjectError
-            If the other is the open one, no project, or does not fit to it.
+            If the other is the open one, no project, or does not fit to it, or if it is not wanted any more.
         StorageError
             If the folder cannot be written.
         """
@@ -191,10 +199,14 @@ class Desk:
         from napari_weakseg.core.project import Project
 
         mine = self.open_project
-        path = _named(path)
         if other.resolve() == mine.path.resolve():
             raise ProjectError("This project is open already.", "Choose another one to merge it with.")
-        with Project.open(other) as opened, merge(path, [mine, opened]) as merged:
+
+        def go_on(image: str) -> None:
+            if not wanted():
+                raise ProjectError("The projects were not joined.", "Join them again when there is time.")
+
+        with Project.open(other) as opened, merge(path, [mine, opened], on_image=go_on) as merged:
             return merged.path
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
-"""Follows what happens to the layer of an image after it was chosen: another picture, another pixel size."""
+"""Says on which images one can paint, and follows what happens to their layers: another picture, another pixel size."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QObject
@@ -18,6 +19,8 @@ _SIZE = ("scale", "units")
 class ImageWatch(QObject):
     """Lets nobody paint on a picture that is not the one learned from, and keeps the pixel size of the project.
 
+    Nor is anything painted while the project is joined with another one: it would be missing there.
+
     Parameters
     ----------
     bench : Workbench
@@ -30,6 +33,7 @@ class ImageWatch(QObject):
         self._bench, self._notices = bench, notices
         self._watched: list[ImageCanvas] = []
         bench.current_changed.connect(self._on_current)
+        bench.aside.changed.connect(self._on_aside)
 
     def _on_current(self) -> None:
         for canvas in self._watched:
@@ -41,13 +45,24 @@ class ImageWatch(QObject):
             canvas.image.events.data.connect(self._on_data)
             for event in _SIZE:
                 canvas.image.events[event].connect(self._on_size)
+        if self._bench.aside.exclusive:
+            self._allow(self._watched)
+        self._tell()
+
+    def _on_aside(self) -> None:
+        self._allow(self._watched)
         self._tell()
 
     def _on_data(self, event: Any) -> None:
         canvas = self._canvas_of(event.source)
-        if canvas is not None:
-            canvas.set_editable(self._is_learned_from(canvas))
+        self._allow([] if canvas is None else [canvas])
         self._tell()
+
+    def _allow(self, canvases: Sequence[ImageCanvas]) -> None:
+        for canvas in canvases:
+            may = not self._bench.aside.exclusive and self._is_learned_from(canvas)
+            if may != canvas.annotation.editable:
+                canvas.set_editable(may)
 
     def _on_size(self, event: Any) -> None:
         canvas = self._canvas_of(event.source)
@@ -71,7 +86,7 @@ class ImageWatch(QObject):
     def _tell(self) -> None:
         """Say it of the image worked on."""
         canvas = self._bench.current
-        if canvas is None or canvas.annotation.editable:
+        if canvas is None or canvas.annotation.editable or self._bench.aside.exclusive:
             self._notices.clear(_NOTICE)
             return
         text = (

@@ -307,9 +307,15 @@ class Workbench(QObject):
         ]
 
     def merge(self, other: Path, path: Path) -> None:
-        """Make a new project of this one and another, and go on with it."""
+        """Make a new project of this one and another, and go on with it; nothing can be painted meanwhile."""
         self.strokes.flush_all()
-        self.open_project(self.desk.merge(other, path))
+        target = self.desk.new_folder(path)
+        joining = partial(self.desk.merge, other, target, wanted=self.aside.wanted)
+        text = f"Joining the projects in “{target.name}” …"
+        self.aside.do(text, joining, self._go_on_with, exclusive=True)
+
+    def _go_on_with(self, made: Path) -> None:
+        self.open_project(made)
 
     def set_classes(self, table: ClassTable) -> None:
         """Change the class table everywhere."""
