@@ -49,6 +49,8 @@ class _Job:
         Name and path of the image, which may be no part of the project.
     state : str
         Folder of what was learned.
+    saved_ns : int
+        When it was: another training may have saved its state under the same name since.
     device : str
     threads : int or None
     """
@@ -57,6 +59,7 @@ class _Job:
     image: str
     file: str
     state: str
+    saved_ns: int
     device: str
     threads: int | None
 
@@ -147,7 +150,8 @@ def predict_on(
         raise TrainingError("The dask scheduler has no workers.", "Start some: dask worker ADDRESS --nthreads 1.")
     project.flush()
     folder, state = str(project.path.resolve()), str(states[0].resolve())
-    job = _Job(folder, name, str(image.path.resolve()), state, device, threads)
+    saved_ns = states[0].stat().st_mtime_ns
+    job = _Job(folder, name, str(image.path.resolve()), state, saved_ns, device, threads)
     made_by, least_px, starts = _result(client.submit(_looked_up, job, pure=False))
     store = PredictionStore(Path(path), image, project.ndim, made_by)
     tasks = (

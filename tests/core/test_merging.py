@@ -109,6 +109,14 @@ def test_a_copied_array_outlives_its_project(tmp_path: Path, nuclei: Project) ->
         )
 
 
+def test_merged_classes_have_colours_of_their_own(tmp_path: Path, nuclei: Project) -> None:
+    fibres = Project.create(tmp_path / "f", ("background", "fibre", "vessel"))
+    with fibres, merge(tmp_path / "both", [nuclei, fibres]) as both:
+        assert both.classes.names == ("background", "nucleus", "fibre", "vessel")
+        assert both.classes.colors[1] == nuclei.classes.colors[1]
+        assert len(set(both.classes.colors)) == 4
+
+
 def test_each_image_is_told_and_merging_can_be_given_up(tmp_path: Path, nuclei: Project, fibres: Project) -> None:
     told: list[str] = []
     merge(tmp_path / "all", [nuclei, fibres], on_image=told.append).close()

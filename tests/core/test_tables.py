@@ -59,3 +59,10 @@ def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
         write_table(tmp_path / "file" / "table.csv", [])
+
+
+def test_small_sizes_in_a_large_unit_are_not_nothing() -> None:
+    sizes = dict.fromkeys("ZYX", (0.0005, "mm"))
+    ids = np.ones((10, 10, 10), np.int32)
+    (row,) = object_table(ids, np.full(ids.shape, 2, np.uint8), NAMES, axes="ZYX", pixel_size=sizes)
+    assert row["volume (mm³)"] == pytest.approx(1.25e-7, rel=1e-5)

@@ -393,3 +393,22 @@ def test_reach_and_growth_take_planes_for_as_thick_as_they_are(make_project: Cal
     assert dict(state["reach"])[2] == pytest.approx(6 * 10, rel=0.05)
     radius = rules_for(store.blocks[0], mode="monotone", tau=0.9).radius_px
     assert radius == pytest.approx((1, 5, 5), rel=0.05)
+
+
+def test_an_image_that_cannot_be_read_does_not_end_suggestions(
+    make_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    project = make_project()
+    for name in ("a", "b"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.random.default_rng(0).normal(size=(40, 40)).astype(np.float32))
+        project.add_image(tmp_path / f"{name}.tif")
+    path = project.path
+    project.close()
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((7, 9), np.float32))
+
+    def says(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return np.full((4, 2, *pixels.shape[1:]), 0.5, np.float32), np.zeros(3, np.float32)
+
+    with Project.open(path) as again:
+        found = list(candidates(again, [], says, 0, neighbours=0, tags_teach=False))
+    assert [candidate.image for candidate in found] == ["b"]

@@ -351,3 +351,23 @@ def test_strokes_elsewhere_let_no_object_grow_any_further(make_project: MakeProj
     grower.take_in(store.changed("a"))
     grow(grower, 0.99)
     assert (block.growth.ids == block.growth.seeds[16, 16]).sum() >= first.sum()
+
+
+def test_a_correction_after_growth_leaves_the_outlines_of_other_objects(make_project: MakeProject) -> None:
+    project = make_project()
+    grower, store = grower_of(project, coverage="all objects")
+    (block,) = grower.blocks
+    grower.take_in([block])
+    for step in range(60, 200):
+        grower.step(step, says(0.7))  # too little to grow: all claims are of outlines
+    assert block.growth is not None
+    assert block.growth.round
+    assert (block.claim[:20, :30] == 2).any()
+    before = block.claim[:30, :30].copy()
+    paint = np.zeros((SIDE, SIDE), np.uint8)
+    paint[10:12, 56:60] = 1  # beside another object
+    block.growth.ids[10:12, 56:60] = block.growth.ids[16, 48]  # that had leaked there
+    project.images["a"].paint(np.where(paint > 0, paint, np.asarray(project.images["a"].annotations.labels[...])))
+    grower.take_in(store.changed("a"))
+    grower.step(200, says(0.7))
+    np.testing.assert_array_equal(block.claim[:30, :30], before)

@@ -257,7 +257,7 @@ def test_marks_of_one_class_are_enough_where_others_rule_it_out(make_project: Ma
 def test_the_second_class_may_be_marked_in_the_last_image(
     make_project: MakeProject, ready: MakeTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_FIRST_BLOCKS", 2)
+    monkeypatch.setattr(training, "_FIRST_BLOCKS", 7)
     project = make_project()
     for i in range(8):
         image = project.add_image(np.random.default_rng(i).random((20, 20), np.float32), name=f"{i}", axes="YX")
@@ -662,6 +662,92 @@ def test_weights_of_claims_are_saved_with_the_network(
     assert two._trust._weights.by_key()[new] == 0.5
     steps(two, 2)
     assert len([c for c in two.claims() if c.pixels == 96 * 96]) == 1
+
+
+def test_rough_masks_keep_their_weights_whatever_else_changes(make_project: MakeProject, ready: MakeTrainer) -> None:
+    project, rng = make_project(), np.random.default_rng(1)
+    ids = [discs(rng) for _ in range(6)]
+    for i in range(3):
+        exact = project.add_image(ids[i][0], name=f"{i}", axes="YX")
+        exact.paint(np.where(ids[i][1] > 0, 2, 1).astype(np.uint8))
+        exact.coverage(None, "exact")
+    stack = project.add_image(np.stack([pixels for pixels, _ in ids[3:]]), name="stack", axes="TYX")
+    masks = np.stack([np.where(found > 0, 2, 1) for _, found in ids[3:]]).astype(np.uint8)
+    stack.paint(masks, trust="rough")
+    trainer = steps(ready(project, batch=8), 81)
+    weights = {(c.frame, c.start): c.weight for c in trainer.claims()}
+
+    def places() -> list[NDArray[np.int32]]:
+        return [block.rough.place for block in trainer._store.blocks if block.rough is not None]
+
+    stack.add_box("nucleus", (1, 2, 2), (2, 9, 9))
+    trainer.annotations_changed("stack")
+    assert all((place[1:] > 0).all() for place in places())
+    project.set_classes(project.classes.added("third"))
+    steps(trainer, 1)
+    assert all((place[1:] > 0).all() for place in places())
+    other = masks[0].copy()
+    other[other == 2] = 3  # the same shapes, of another class
+    stack.paint(other[None], start=(0, 0, 0), trust="rough")
+    trainer.annotations_changed("stack")
+    assert all((place[1:] > 0).all() for place in places())
+    assert {(c.frame, c.start) for c in trainer.claims()} == set(weights)
+    assert len(trainer.claims()) == len(weights)  # none that is gone
+
+
+def test_a_class_added_after_learning_does_not_make_what_was_saved_useless(
+    painted: Project, ready: MakeTrainer, tmp_path: Path
+) -> None:
+    trainer = steps(ready(painted), 3)
+    painted.set_classes(painted.classes.added("third"))
+    trainer.save(tmp_path)
+    other = ready(painted)
+    other.load(tmp_path)
+    assert other.steps == 3
+    assert len(predicted(steps(other, 1))) == 3
+
+
+def test_what_was_learned_from_is_never_held_out_later(
+    make_project: MakeProject, ready: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_FIRST_BLOCKS", 7)
+    monkeypatch.setattr(training, "_READ_PIXELS", 1)
+    project, rng = make_project(), np.random.default_rng(1)
+    for i in range(14):
+        pixels, ids = discs(rng, 2)  # too few in the first ones for any to be held out
+        image = project.add_image(pixels, name=f"{i}", axes="YX")
+        image.paint(np.where(ids > 0, 2, 1).astype(np.uint8))
+        image.paint_objects("nucleus", ids)
+    trainer = ready(project)
+    assert not trainer._store.complete
+    seen = list(trainer._store.blocks)
+    before = [block.held_out.copy() for block in seen]
+    while not trainer._store.complete:
+        trainer.step()
+    for block, held in zip(seen, before, strict=True):
+        np.testing.assert_array_equal(block.held_out, held)
+
+
+def test_blobs_painted_between_two_trainings_are_claimed_around(
+    make_project: MakeProject, ready: MakeTrainer, tmp_path: Path
+) -> None:
+    project, rng = make_project(), np.random.default_rng(1)
+    for i in range(2):
+        pixels, ids = discs(rng)
+        image = project.add_image(pixels, name=f"{i}", axes="YX")
+        marks = np.where(ndimage.binary_erosion(ids > 0, iterations=4), 2, 0).astype(np.uint8)
+        marks[0:3] = 1
+        if not i:
+            image.paint(marks)
+        image.coverage("nucleus", "all objects")
+    one = steps(ready(project, outline_weight=1.0, growth="off"), 8)
+    one._grower.trust = 1.0
+    one.save(tmp_path)
+    project.images["1"].paint(marks)
+    two = ready(project, outline_weight=1.0, growth="off")
+    two.load(tmp_path)
+    steps(two, 4)
+    assert all(block.claim.any() for block in two._store.blocks)
 
 
 ALL_TERMS = {

@@ -150,6 +150,15 @@ def test_the_forest_stays_long_after_it_would_have_faded(make_project: MakeProje
     assert early.share(1000) == 0.5
     early.judged_share = 0.0  # by marks that lie in images that were learned from
     assert early.share(1000) == 0.5
+    early._store.blocks[0].exact = True
+    told = early.share(1000)
+    assert told < 0.01
+    loaded = EarlyForest(
+        BlockStore(early._store._project, np.random.default_rng(0)), np.random.default_rng(0), seed=0, wanted=True
+    )
+    loaded.restore(early.save(0), early.judged())
+    assert loaded.share(1000) == told  # no image is read to predict
+    early._store.blocks[0].exact = False
     assert early.counts(1000)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from skimage.io import imsave
 from typer.testing import CliRunner
 
@@ -249,6 +250,33 @@ def test_a_folder_of_pictures_of_any_kind_is_added(run, tmp_path):
     run("new", "q.weakseg", "--classes", "background,cell")
     run("add", "q.weakseg", "pictures")
     assert list(json.loads(run("info", "q.weakseg", "--json").stdout)["images"]) == [f"p{i}" for i in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((1, 16, 20), "YX"), ((5, 16, 20), "TYX"), ((3, 16, 20), "TYX"), ((4, 16, 20, 3), "TYXS")]
+)
+def test_grey_and_coloured_pictures_that_move_have_their_axes(run, tmp_path, shape, axes):
+    frames = np.resize(
+        np.arange(256, dtype=np.uint8), shape
+    )  # all values: a palette of greys is told from colours by it
+    pictures = [Image.fromarray(frame) for frame in frames]
+    pictures[0].save(tmp_path / "g.gif", save_all=True, append_images=pictures[1:])
+    run("new", "q.weakseg", "--classes", "background,cell")
+    run("add", "q.weakseg", "g.gif")
+    with Project.open(tmp_path / "q.weakseg") as opened:
+        image = opened.images["g"]
+        assert image.axes == axes
+        assert image.label_shape == (shape[:3] if len(axes) > 2 else shape[1:])
+
+
+def test_annotation_of_an_image_that_cannot_be_read_is_exported(run, project, tmp_path):
+    run("annotate", "p.weakseg", "b", _labels(tmp_path / "l.tif"))
+    with Project.open(project) as opened:
+        file = opened.images["b"].path
+    tifffile.imwrite(file, np.zeros((2, 3), np.float32))  # another image by now
+    written = json.loads(run("export", "p.weakseg", "--out", "masks", "--json").stdout)
+    assert "b" in written
+    assert tifffile.imread(tmp_path / "masks" / "b_annotation.tif").any()
 
 
 def test_exported_annotation_serves_as_masks(run, project, tmp_path):

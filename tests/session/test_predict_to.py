@@ -22,7 +22,7 @@ from napari_weakseg.core.prediction_store import PredictionStore
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.tables import object_table
 from napari_weakseg.engine.object_tiles import WINDOW_PX
-from napari_weakseg.engine.stored_objects import TABLE
+from napari_weakseg.engine.stored_objects import TABLE, find_stored_objects
 from napari_weakseg.session import Session
 
 SIDE = 1800  # several tiles each way
@@ -182,3 +182,29 @@ def test_another_image_of_the_same_name_is_not_gone_on_with(trained: Path, tmp_p
                 assert PredictionStore(tmp_path / "out", image, 2, "weights").done(()) == {(0, 0)}
             project.remove_image("same")
     assert not stores[1].done(())
+
+
+def test_objects_of_a_stack_are_numbered_through_and_listed_once(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.ones((4, 90, 90), np.uint8)
+    for frame, n in zip(labels, (3, 0, 5, 4), strict=True):
+        for i in range(n):
+            frame[15 * i + 3 : 15 * i + 12, 20 + i : 33] = 2
+    with Project.create(tmp_path / "stack.weakseg", ("background", "cell")) as project:
+        pixels = rng.normal(size=labels.shape).astype(np.float32)
+        sizes = {"Z": (2.0, "µm"), "Y": (0.5, "µm"), "X": (0.5, "µm")}
+        image = project.add_image(pixels, name="stack", axes="ZYX", pixel_size=sizes)
+        store = PredictionStore(tmp_path / "out.ome.zarr", image, 2, "somebody")
+        for i, frame in enumerate(labels):
+            store.write((i,), (0, 0), frame, np.full(frame.shape, 99, np.uint8))
+        assert list(find_stored_objects(project, image, store, min_px=1))[-1] == 1
+        ids = np.asarray(zarr.open_array(store.path / "labels" / "objects" / "0", mode="r")[:])
+    with (store.path / TABLE).open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["object"]) for row in rows] == list(range(1, 13)) == np.unique(ids[ids > 0]).tolist()
+    for row in rows:
+        mine = ids == int(row["object"])
+        assert int(row["pixels"]) == mine.sum()
+        middle = [axis.mean() for axis in np.nonzero(mine)]
+        assert [float(row[axis]) for axis in "zyx"] == pytest.approx(middle, abs=0.006)
+        assert float(row["area (µm²)"]) == mine.sum() / 4  # planes are images of their own here

@@ -232,6 +232,13 @@ def test_stop_straight_after_start_never_trains(harness):
     assert harness.until_finished(2).reason == "budget"
 
 
+def test_a_start_that_is_stopped_before_it_was_read_leaves_the_window_idle(harness):
+    harness.send(Start(run_id=1), Stop())
+    harness.until_finished(1)
+    harness.until(lambda: harness.of(StateChanged))  # the window had taken it for begun
+    assert harness.of(StateChanged)[-1].phase is Phase.IDLE
+
+
 def test_the_next_start_goes_on_from_the_saved_state(harness):
     harness.send(Start(steps=4, run_id=1))
     harness.until_finished(1)

@@ -163,7 +163,8 @@ def test_merging_makes_a_third_project_and_leaves_both(opened, tmp_path):
     with pytest.raises(ProjectError, match="not joined"):
         opened.merge(tmp_path / "fibres.weakseg", tmp_path / "both.weakseg", wanted=lambda: False)
     assert not (tmp_path / "both.weakseg").exists()
-    made = opened.merge(tmp_path / "fibres.weakseg", opened.new_folder(tmp_path / "both"))
+    made, notes = opened.merge(tmp_path / "fibres.weakseg", opened.new_folder(tmp_path / "both"))
+    assert not notes
     assert made == tmp_path / "both.weakseg"
     assert opened.project.path == mine
     both = opened.open(made)

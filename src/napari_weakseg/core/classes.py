@@ -136,8 +136,11 @@ class ClassTable(Sequence[ClassInfo]):
         return np.uint32(1 << self.id_of(name_or_id))
 
     def added(self, name: str, color: str | None = None) -> "ClassTable":
-        """Table with one more class at the end."""
-        return ClassTable((*self._classes, _info(name, color or _default_color(len(self._classes)))))
+        """Table with one more class at the end; without a colour, or with one that is taken, it gets a free one."""
+        if color is None or color in self.colors:
+            free = (_default_color(index) for index in range(len(self), len(self) + 2 * MAX_CLASSES))
+            color = next((one for one in free if one not in self.colors), color or _GREY)
+        return ClassTable((*self._classes, _info(name, color)))
 
     def renamed(self, old: str | int, new: str) -> "ClassTable":
         """Table in which class `old` is called `new`; ids stay."""

@@ -18,11 +18,14 @@ class ProjectFolder:
     path : Path
     notes : list of str
         What was noticed since the project was opened.
+    held : str
+        What is going on, in words, while which marks may not change; empty at other times.
     """
 
     def __init__(self, path: Path, lock: ProjectLock | None) -> None:
         self.path = path
         self.notes: list[str] = []
+        self.held = ""
         self._lock = lock
         self._release = weakref.finalize(self, lock.release if lock is not None else int)
 
@@ -48,6 +51,19 @@ class ProjectFolder:
         if self._lock is None:
             raise ProjectError(
                 f"“{self.path}” was opened for reading only.", "Open it without `read_only` to change something."
+            )
+
+    def check_changeable(self) -> None:
+        """Refuse a change of the marks, as `check_writable` and while something is made of all of them.
+
+        Raises
+        ------
+        ProjectError
+        """
+        self.check_writable()
+        if self.held:
+            raise ProjectError(
+                f"Nothing can be marked in “{self.path.name}” while {self.held}.", "Wait until it is done, then go on."
             )
 
     def check_there(self) -> None:

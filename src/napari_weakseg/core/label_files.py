@@ -1,6 +1,6 @@
 """Label images as TIFF files that other programs read; nothing that is not a result of ours is written over."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ def write_image(path: Path, values: NDArray[Any], axes: str, image: ProjectImage
     StorageError
         If the disk refuses.
     """
-    sizes: Mapping[str, tuple[float, str]] = {} if image.missing else image.source.pixel_size or {}
+    sizes = image.pixel_size or {}
     metadata: dict[str, Any] = {"axes": axes}
     for axis, (size, unit) in sizes.items():
         if axis in "XYZ" and axis in axes:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_weakseg.core.annotations import COVERAGE
-from napari_weakseg.core.classes import BACKGROUND, ClassInfo
+from napari_weakseg.core.classes import BACKGROUND, ClassTable
 from napari_weakseg.core.errors import ProjectError
 from napari_weakseg.core.names import distinct
 from napari_weakseg.core.project import Project
@@ -108,13 +108,14 @@ def _note_shared(merged: Project) -> None:
             )
 
 
-def _joined(projects: Sequence[Project]) -> list[ClassInfo]:
-    """Classes of all, the background of the first for that of all."""
-    joined = {projects[0].classes[0].name: projects[0].classes[0]}
+def _joined(projects: Sequence[Project]) -> ClassTable:
+    """Classes of all, the background of the first for that of all; no two have one colour."""
+    joined = ClassTable(projects[0].classes[:1])
     for project in projects:
         for info in project.classes[1:]:
-            joined.setdefault(info.name, info)
-    return list(joined.values())
+            if info.name not in joined.names:
+                joined = joined.added(info.name, info.color)
+    return joined
 
 
 def _take(merged: Project, project: Project, image: ProjectImage) -> None:

@@ -213,7 +213,7 @@ class PredictionStore:
 
 
 def _multiscale(image: ProjectImage, names: Sequence[str]) -> dict[str, Any]:
-    sizes = {} if image.missing else image.source.pixel_size or {}
+    sizes = image.pixel_size or {}
     axes: list[dict[str, str]] = []
     scale = []
     for name in names:

@@ -2,8 +2,8 @@
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import RLock
 from types import MappingProxyType, TracebackType
@@ -224,6 +224,21 @@ class Project:
             self._classes = table
             self._record.classes = tuple(table)
             self._save()
+
+    @contextmanager
+    def unchanging(self, doing: str) -> Iterator[None]:
+        """Refuse changes of the marks, from any thread, while something is made of all of them.
+
+        Parameters
+        ----------
+        doing : str
+            What, in words that go on "while …".
+        """
+        self._folder.held = doing
+        try:
+            yield
+        finally:
+            self._folder.held = ""
 
     def set_config(self, config: TrainConfig) -> None:
         """Take other training settings."""

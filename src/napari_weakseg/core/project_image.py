@@ -391,7 +391,7 @@ class ProjectImage:
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """One change at a time; it counts even if the disk refuses, since it is kept in memory."""
-        self._project._folder.check_writable()
+        self._project._folder.check_changeable()
         with self._lock:
             before = self._state()
             try:

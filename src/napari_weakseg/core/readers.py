@@ -227,9 +227,18 @@ def _open_zarr(path: Path, spatial_ndim: int) -> Opened:
 
 
 def _open_picture(path: Path) -> Opened:
+    if path.suffix.lower() == ".gif":
+        return _open_gif(path)
     from skimage.io import imread
 
     pixels: NDArray[Any] = np.asarray(imread(path))
-    if pixels.ndim == 4 and len(pixels) == 1:  # a GIF that does not move
-        pixels = pixels[0]
     return Opened(pixels, {2: "YX", 3: "YXS"}.get(pixels.ndim, "TYXS"))
+
+
+def _open_gif(path: Path) -> Opened:
+    """Open a GIF, grey or coloured, as a picture if it does not move."""
+    from imageio.v3 import imread  # scikit-image's own takes grey frames for channels
+
+    frames: NDArray[Any] = np.asarray(imread(path, plugin="pillow"))
+    axes = "TYX" if frames.ndim == 3 else "TYXS"
+    return Opened(frames[0], axes[1:]) if len(frames) == 1 else Opened(frames, axes)

@@ -50,7 +50,8 @@ def object_table(
     of_class = ndimage.maximum(classes, ids, numbers) if len(numbers) else []
     middles = ndimage.center_of_mass(np.ones(ids.shape, bool), ids, numbers) if len(numbers) else []
     found = zip(numbers.tolist(), of_class, counts[numbers].tolist(), middles, strict=True)
-    return object_rows(found, names, axes=axes, pixel_size=pixel_size)
+    ndim = sum(axis in "ZYX" for axis in axes)
+    return object_rows(found, names, axes=axes, ndim=ndim, pixel_size=pixel_size)
 
 
 def object_rows(
@@ -58,10 +59,14 @@ def object_rows(
     names: Sequence[str],
     *,
     axes: str,
+    ndim: int,
     pixel_size: Mapping[str, tuple[float, str]],
 ) -> list[dict[str, object]]:
-    """List objects of which number, class id, pixels, and the middle along each axis are known; see `object_table`."""
-    spatial = [axis for axis in axes if axis in "ZYX"]
+    """List objects of which number, class id, pixels, and the middle along each axis are known; see `object_table`.
+
+    `ndim`: axes along which objects extend, the last ones; in a stack whose planes are images of their own, two.
+    """
+    spatial = axes[-ndim:]
     sizes = [pixel_size[axis] for axis in spatial if axis in pixel_size]
     column, each = "", 0.0
     if len(sizes) == len(spatial) and len({unit for _, unit in sizes}) == 1 and len(spatial) in _SIZE:
@@ -71,7 +76,7 @@ def object_rows(
     for number, class_id, n, middle in objects:
         row: dict[str, object] = {"object": number, "class": names[int(class_id) - 1], "pixels": n}
         if column:
-            row[column] = round(n * each, 6)
+            row[column] = float(f"{n * each:.6g}")
         row |= {axis.lower(): round(float(place), 2) for axis, place in zip(axes, middle, strict=True)}
         rows.append(row)
     return rows

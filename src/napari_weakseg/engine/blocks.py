@@ -369,7 +369,9 @@ def _take_hints(block: Block, image: ProjectImage) -> None:
     coverage = {c: annotations.coverage_of(c, block.place.label_region) for c in classes}
     block.annotated = {c for c, kind in coverage.items() if kind == "exact"}
     block.covered = any(kind != "some" for kind in coverage.values())
-    block.rough = rough_of(annotations, block.place)
+    before, block.rough = block.rough, rough_of(annotations, block.place)
+    if block.rough is not None:
+        block.rough.keep_places(before)
 
 
 def _boxes_in(image: ProjectImage, place: Place) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:

@@ -50,7 +50,7 @@ class EarlyForest:
         if wanted:  # it takes seconds, which the images are read in
             threading.Thread(target=importlib.import_module, args=("sklearn.ensemble",), daemon=True).start()
         self.judged_share: float | None = None
-        self._hopeless = False
+        self._hopeless, self._exact = False, False
         self._unseen = UnseenImages(seed=seed)
         self._guesses = Guesses()
 
@@ -78,9 +78,13 @@ class EarlyForest:
         fading = self._fading(step)
         if self.judged_share is not None:
             judged = (fading + self.judged_share) / 2
-            exact = any(block.exact for block in self._store.blocks)
-            return judged if exact else max(judged, self._unseen.share)
+            return judged if self._any_exact() else max(judged, self._unseen.share)
         return max(fading, self._unseen.share)
+
+    def _any_exact(self) -> bool:
+        """Whether there are exact images; as they were saved while none are read."""
+        blocks = self._store.blocks
+        return any(block.exact for block in blocks) if blocks else self._exact
 
     def _fading(self, step: int) -> float:
         return float(expit(_SLOPE * (1 - step / (_HALF * self._classes))))
@@ -151,11 +155,13 @@ class EarlyForest:
 
     def judged(self) -> dict[str, Any]:
         """Give what was found out about the forest, as JSON."""
-        return {"share": self.judged_share, "hopeless": self._hopeless, "unseen": self._unseen.save()}
+        found = {"share": self.judged_share, "hopeless": self._hopeless, "exact": self._any_exact()}
+        return {**found, "unseen": self._unseen.save()}
 
     def restore(self, tensors: Mapping[str, Tensor], judged: Mapping[str, Any]) -> None:
         """Take back what `save` and `judged` gave; the pixels only where it has not learned already."""
         self.judged_share, self._hopeless = judged["share"], judged.get("hopeless", False)
+        self._exact = judged.get("exact", False)
         if "unseen" in judged:
             self._unseen.restore(judged["unseen"])
         if self._forest is not None and not self._forest.ready:

@@ -166,19 +166,24 @@ def everything_marked(block: Block, annotations: Annotations, classes: ClassTabl
 
 
 def claim_outline(block: Block, weight: float, *, everywhere: bool, slopes: bool = True) -> None:
-    """Claim what the edges of the image say about the outlines of objects that have not grown yet.
+    """Claim what the edges say about the outlines of objects; of those that have grown, where nothing else is claimed.
 
     `everywhere`: every object is marked, so that what belongs to none is background; else this is claimed close to the
     marked objects only. `slopes`: blurred borders lie at the crest of the edge, for want of anything better; else they
     are left open, for exact masks to tell where such borders are drawn.
     """
-    if block.growth is None or block.growth.round:
+    if block.growth is None:
         return
     found = _outlined(block, everywhere=everywhere, slopes=slopes)
     if found is not None:
-        spared = _around_held_out(found, block.held_out)
-        block.claim = np.where(block.knowledge.painted | spared, np.uint8(0), found)
-        block.claim_weight = np.where(block.claim > 0, np.uint8(255 * weight), np.uint8(0))
+        taken = block.knowledge.painted | _around_held_out(found, block.held_out)
+        claim, trust = np.zeros(block.shape, np.uint8), np.zeros(block.shape, np.uint8)
+        if block.growth.round:
+            claim, trust = block.claim, block.claim_weight
+            taken |= (claim > 0) | (block.growth.ids > 0)
+        new = np.where(taken, np.uint8(0), found)
+        block.claim = np.where(new > 0, new, claim)
+        block.claim_weight = np.where(new > 0, np.uint8(255 * weight), trust)
         block.refresh()
 
 

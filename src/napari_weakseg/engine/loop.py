@@ -351,6 +351,8 @@ class Loop:
             self._post(Finished(start.run_id, "replaced", self.status.step, 0.0))
         for start in inbox.stopped:
             self._post(Finished(start.run_id, "stopped", self.status.step, 0.0))
+        if inbox.stopped:  # the window took it for begun
+            self._enter(self.status.phase, self.status.message or "Stopped.")
         inbox.cancelled, inbox.replaced, inbox.stopped = [], [], []
 
     def _answer(self) -> None:

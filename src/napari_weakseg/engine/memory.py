@@ -67,17 +67,21 @@ class BlockMemory:
             }
         return cls(arrays, block.new_draws, _listed(block))
 
-    def give_to(self, block: Block) -> None:
-        """Give it to the block of that place; its marks may have changed since."""
+    def give_to(self, block: Block) -> bool:
+        """Give it to the block of that place; returns whether its blobs or boxes have changed since."""
         block.new_draws = self.new_draws
         if any(self.arrays[name].shape != block.shape for name in ("held_out", "ids", "guess") if name in self.arrays):
-            return
+            return True
         block.guess, block.guess_weight = self.arrays.get("guess"), self.arrays.get("guess_weight")
         block.held_out = self.arrays.get("held_out", np.zeros(block.shape, bool))
         block.held_out &= block.knowledge.painted | block.knowledge.complete
+        changed = False
         if self.boxes != _listed(block) and not block.exact:
+            changed = True
             start_claims(block)
-        elif "ids" in self.arrays:
+        elif "ids" not in self.arrays:
+            changed = block.growth is not None
+        else:
             seeds, classes, ids, frozen, slow, areas = (
                 self.arrays[name] for name in ("seeds", "seed_class", "ids", "frozen", "slow", "areas")
             )
@@ -88,8 +92,10 @@ class BlockMemory:
             bit = np.left_shift(np.uint32(1), classes.astype(np.uint32))[ids]
             overruled = (ids > 0) & ((block.knowledge.allowed & bit) == 0)
             if overruled.any() or not np.array_equal(seeds, block.knowledge.seeds):
+                changed = True
                 settle_growth(block)
         block.refresh()
+        return changed
 
 
 def remembered(blocks: Sequence[Block]) -> tuple[dict[str, Tensor], list[Any]]:

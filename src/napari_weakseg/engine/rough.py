@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Rough", "rough_of"]
 
 Key = tuple[str, Trust, tuple[int, ...], tuple[int, ...], int]
-"""Image, trust, frame, first pixel and checksum of an object: drawn anew it is another one."""
+"""Image, trust, frame, first pixel, and checksum of class and shape: an object that is drawn anew is another one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +46,12 @@ class Rough:
     classes: NDArray[np.uint8]
     pixels: NDArray[np.int64]
     place: NDArray[np.int32]
+
+    def keep_places(self, before: "Rough | None") -> None:
+        """Let objects that were there before, unchanged, keep their weights."""
+        if before is not None:
+            place = dict(zip(before.keys, before.place[1:].tolist(), strict=True))
+            self.place[1:] = [place.get(key, 0) for key in self.keys]
 
     def at(self, region: Region) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
         """Claimed classes, and where the weight of each pixel's claim is, in a part of the block."""
@@ -76,9 +82,8 @@ def rough_of(annotations: Annotations, place: "Place") -> Rough | None:
     keys: list[Key] = []
     classes: list[int] = []
     for part, trust, box, class_id in _parts(labels, kinds):
-        keys.append(
-            (place.image, trust, place.frame, _first(box, place.region), zlib.crc32(np.packbits(part).tobytes()))
-        )
+        checksum = zlib.crc32(np.packbits(part).tobytes(), class_id)
+        keys.append((place.image, trust, place.frame, _first(box, place.region), checksum))
         classes.append(class_id)
         ids[box][part] = len(keys)
     pixels = np.bincount(ids.ravel(), minlength=len(keys) + 1)[1:]

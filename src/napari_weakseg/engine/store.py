@@ -196,14 +196,17 @@ class BlockStore:
         self._values = sum(block.pixels.size for block in self.blocks)
         self._seen.pop(name, None)
 
-    def settle(self) -> None:
-        """Decide from all blocks read so far how far objects reach and which marks are held out."""
+    def settle(self, *, learned: bool = False) -> None:
+        """Decide from all blocks read so far how far objects reach and which marks are held out.
+
+        `learned`: they were learned from, so that each block keeps what was held out of it when it was read.
+        """
         reach = self._estimated_reach()
         if _differs(reach, self._reach):
             self._reach = reach
             self._apply_reach()
         counts = self.marks_by_class()
-        for block in self.blocks:
+        for block in self.blocks if not learned else ():
             hold_out(block, self._number_of(block.place), counts)
         self._shrink_exact()
 
@@ -244,8 +247,14 @@ class BlockStore:
         tensors, records = remembered(self.blocks)
         return tensors, {"records": records, "reach": sorted(self._reach.items())}
 
-    def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Take back what `save` gave; a block that is not read yet gets its share when it is."""
+    def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> list[Block]:
+        """Take back what `save` gave; a block that is not read yet gets its share when it is.
+
+        Returns
+        -------
+        list of Block
+            Those that are new, or marked otherwise than then.
+        """
         reach = {int(class_id): float(value) for class_id, value in state["reach"]}
         if reach != self._reach:
             self._reach = reach
@@ -258,9 +267,12 @@ class BlockStore:
 
         self.blocks.sort(key=lambda block: place_of(block.place))
         self._waiting = deque(sorted(self._waiting, key=place_of))
+        changed = []
         for block in self.blocks:
-            if (saved := self._saved.pop(key_of(block.place), None)) is not None:
-                saved.give_to(block)
+            saved = self._saved.pop(key_of(block.place), None)
+            if saved is None or saved.give_to(block):
+                changed.append(block)
+        return changed
 
     def find(self, name: str, frame: tuple[int, ...]) -> list[Block]:
         """Blocks of a frame."""

@@ -65,7 +65,7 @@ def find_stored_objects(
     """
     store.begin_objects()
     frames = list(image.frames())
-    sizes = {} if image.missing else image.source.pixel_size or {}
+    sizes = image.pixel_size or {}
     rows: list[dict[str, object]] = []
     for i, frame in enumerate(frames):
         tiles = Tiles(image.label_shape[-project.ndim :], *WINDOW_PX[project.ndim])
@@ -74,12 +74,18 @@ def find_stored_objects(
             yield (i + 0.9 * share) / len(frames)
         table = found.table(least_px)
         numbers = table.numbers(split=split, min_px=min_px)
-        objects = _objects(table, found.places, numbers, frame, after=len(rows))
-        numbers[numbers > 0] += len(rows)
+        before = len(rows)
+        rows += object_rows(
+            _objects(table, found.places, numbers, frame, after=before),
+            project.classes.names,
+            axes=image.label_axes,
+            ndim=project.ndim,
+            pixel_size=sizes,
+        )
+        numbers[numbers > 0] += before
         for cell in tiles.cells:
             if (ids := store.read_objects(frame, cell)).any():
                 store.write_objects(frame, start_of(cell), numbers[ids])
-        rows += object_rows(objects, project.classes.names, axes=image.label_axes, pixel_size=sizes)
         yield (i + 1) / len(frames)
     write_table(store.path / TABLE, rows)
     store.end_objects()

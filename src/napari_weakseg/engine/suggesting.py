@@ -6,6 +6,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_weakseg.core.errors import ImageError
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine import blocks as reading
 from napari_weakseg.engine.blocks import Block
@@ -44,7 +45,10 @@ def candidates(
     places = [(image, place) for image in images for place in reading.places(image, project.ndim)]
     for i in np.random.default_rng(seed).permutation(len(places))[:_MOST]:
         image, place = places[i]
-        block = known.get(key_of(place)) or reading.read(image, place, {}, neighbours)
+        try:
+            block = known.get(key_of(place)) or reading.read(image, place, {}, neighbours)
+        except ImageError:  # training leaves it out, too, and says so
+            continue
         probabilities, features = says(block.pixels)
         step = int(np.ceil((block.knowledge.allowed.size / _PIXELS) ** (1 / project.ndim)))
         every = (slice(None, None, step),) * project.ndim

@@ -230,7 +230,7 @@ class Trainer:
         while sum(block.pixels.size for block in read) < _READ_PIXELS and (block := self._store.read_one()) is not None:
             read.append(block)
         if self._store.complete:
-            self._store.settle()
+            self._store.settle(learned=True)
         self._grower.take_in(read)
         self._trust.take_in(read)
         self._early.read_on(self.steps)
@@ -352,7 +352,7 @@ class Trainer:
 
     def claims(self) -> list[ClaimTrust]:
         """Tell how far each object of a rough mask is trusted, the least trusted first."""
-        return self._trust.by_object()
+        return self._trust.by_object(self._store.blocks)
 
     # -- telling ---------------------------------------------------------------------------------------------
 
@@ -428,6 +428,7 @@ class Trainer:
         A trainer of the same project and device that is prepared and then loads this goes on as this one would, to
         the last bit if every block had been read when this was saved, and was read again by `prepare`.
         """
+        self._take_classes()  # those that the saved state is said to be made for
         self.learner.voice.network(self.steps)
         write_state(folder, *self._state())
 
@@ -485,7 +486,7 @@ class Trainer:
         self._least_px = dict.fromkeys(self._classes.ids, least) if isinstance(least, int) else dict(least)
         self._early.restore(tensors, state.get("forest", {"share": state.get("forest_share")}))
         self._grower.restore(state["growth"])
-        self._store.restore(tensors, state["blocks"])
+        self._grower.take_in(self._store.restore(tensors, state["blocks"]))
         self._trust.restore(state["trust"], self._store.blocks, self._device)
         self.steps = int(state["steps"])  # last: what is half restored must not pass for something learned
         self._judged = self.steps - _QUALITY_EVERY

@@ -84,13 +84,13 @@ class TrustLearner:
             self._table = torch.from_numpy(np.append(np.float32(0), self._joined())).to(places.device)
         return self._table[places.long()]
 
-    def by_object(self) -> list[ClaimTrust]:
-        """Weight of each object, the least trusted first."""
+    def by_object(self, blocks: Sequence[Block]) -> list[ClaimTrust]:
+        """Weight of each object in some blocks, the least trusted first."""
+        there = {key for block in blocks if block.rough is not None for key in block.rough.keys}
         found = [
-            ClaimTrust(image, trust, frame, start, pixels, float(weight))
-            for (image, trust, frame, start, _), pixels, weight in zip(
-                self._rows, self._pixels, self._joined(), strict=True
-            )
+            ClaimTrust(*key[:4], pixels, float(weight))
+            for key, pixels, weight in zip(self._rows, self._pixels, self._joined(), strict=True)
+            if key in there
         ]
         return sorted(found, key=lambda claim: claim.weight)
 

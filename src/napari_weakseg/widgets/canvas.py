@@ -422,8 +422,10 @@ class ImageCanvas:
 
     def bring_back(self) -> None:
         """Put layers that were taken out of the viewer back into it, as they were."""
+        layers = self.viewer.layers
         for layer in self.missing():
-            self.viewer.add_layer(layer)
+            own = [layers.index(one) for one in self.own_layers if one in layers]
+            layers.insert(min(own) if own and layer == self.image else len(layers), layer)
         if self.image.visible:
             self._bring_rows_and_columns()
         self.select()
@@ -437,7 +439,7 @@ class ImageCanvas:
         displayed = self._displayed()
         offset = self.viewer.dims.ndim - len(self.place.shape)
         for axis, value in enumerate(world):
-            if axis not in displayed:
+            if axis not in displayed and axis != self.place.channel_axis:  # the channel stays
                 self.viewer.dims.set_point(axis + offset, value)
         scene = getattr(self.viewer, "scene", self.viewer)  # napari < 0.9 has the camera on the viewer itself
         scene.camera.center = tuple(float(world[axis]) for axis in displayed)

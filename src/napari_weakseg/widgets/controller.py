@@ -253,7 +253,9 @@ class Controller(QObject):
         self._look()
 
     def _on_layers(self, event: Any) -> None:
-        self._inserted |= event.type == "inserted"
+        from napari.layers import Image
+
+        self._inserted |= event.type == "inserted" and isinstance(event.value, Image)
         self._settled.start()
 
     def _on_layers_settled(self) -> None:

@@ -172,7 +172,7 @@ class Desk:
         self.tidy()
         return project
 
-    def merge(self, other: Path, path: Path, *, wanted: Callable[[], bool] = lambda: True) -> Path:
+    def merge(self, other: Path, path: Path, *, wanted: Callable[[], bool] = lambda: True) -> tuple[Path, list[str]]:
         """Make a new project of the open one and another, classes joined by name; the open one stays open.
 
         Parameters
@@ -185,8 +185,10 @@ class Desk:
 
         Returns
         -------
-        Path
+        path : Path
             Where it was made.
+        notes : list of str
+            What was noticed.
 
         Raises
         ------
@@ -206,8 +208,9 @@ class Desk:
             if not wanted():
                 raise ProjectError("The projects were not joined.", "Join them again when there is time.")
 
-        with Project.open(other) as opened, merge(path, [mine, opened], on_image=go_on) as merged:
-            return merged.path
+        joining = mine.unchanging("it is joined with another project")
+        with joining, Project.open(other) as opened, merge(path, [mine, opened], on_image=go_on) as merged:
+            return merged.path, list(merged.notes)
 
     def close(self) -> None:
         """Close the project; one that was made by itself and never used is removed."""

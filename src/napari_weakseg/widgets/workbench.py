@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_weakseg.core.classes import ClassTable
 from napari_weakseg.core.errors import ProjectError, WeaksegError
+from napari_weakseg.widgets import messages
 from napari_weakseg.widgets.aside import Aside
 from napari_weakseg.widgets.axes import Guess, choices, guess_axes
 from napari_weakseg.widgets.canvas import ImageCanvas
@@ -314,8 +315,11 @@ class Workbench(QObject):
         text = f"Joining the projects in “{target.name}” …"
         self.aside.do(text, joining, self._go_on_with, exclusive=True)
 
-    def _go_on_with(self, made: Path) -> None:
-        self.open_project(made)
+    def _go_on_with(self, made: tuple[Path, list[str]]) -> None:
+        path, notes = made
+        self.open_project(path)
+        if notes:
+            messages.info(" ".join(notes))
 
     def set_classes(self, table: ClassTable) -> None:
         """Change the class table everywhere."""
