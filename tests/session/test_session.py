@@ -7,12 +7,14 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from napari_weakseg.core.errors import AnnotationError, ProjectError, TrainingError
 from napari_weakseg.core.project import Project
+from napari_weakseg.engine.factory import checkpoints_of
 from napari_weakseg.engine.messages import Phase
 from napari_weakseg.session import Session
 
@@ -220,3 +222,13 @@ def test_python_ends_though_nobody_closed_the_session_and_saves(tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert list((tmp_path / "p.weakseg" / "checkpoints").glob("0*"))
+
+
+def test_a_class_with_another_name_is_the_same_class_to_what_was_learned(tmp_path):
+    with Project.create(tmp_path / "p.weakseg", ("background", "object")) as project:
+        saved = checkpoints_of(project, None)
+        made = saved.save(SimpleNamespace(steps=3, save=lambda folder: None))
+        project.set_classes(project.classes.renamed("object", "nucleus"))
+        assert saved.usable() == [made]
+        project.set_classes(project.classes.added("debris"))
+        assert saved.usable() == []

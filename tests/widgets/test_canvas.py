@@ -219,6 +219,8 @@ def test_grown_regions_are_outlined_in_a_plane_and_filled_in_space(open_canvas, 
 
 def test_jumping_to_a_pixel_shows_its_slice(open_canvas, viewer):
     canvas = open_canvas((5, 3, 40, 50), "ZCYX", scale=(2, 1, 0.5, 0.5))
+    viewer.dims.set_current_step(1, 0)
     canvas.go_to((4, 10, 20))
     assert canvas.frame == (4,)
+    assert viewer.dims.current_step[1] == 0  # the channel that is looked at
     np.testing.assert_allclose(viewer.scene.camera.center[-2:], (5, 10))

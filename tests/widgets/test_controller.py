@@ -8,12 +8,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from conftest import two_discs
+from napari_weakseg.core import merging
 from napari_weakseg.core.chunks import ChunkedArray
 from napari_weakseg.core.errors import ImageError, StorageError
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.messages import Phase
 from napari_weakseg.widgets.axes import Guess
-from napari_weakseg.widgets.desk import Desk, annotation_of
+from napari_weakseg.widgets.desk import annotation_of
 from napari_weakseg.widgets.overlay import Role
 
 
@@ -222,6 +223,24 @@ def test_classes_are_added_renamed_recoloured_and_removed(qtbot, ready):
     assert len(table.value()) == 2
     table.remove_button.click()
     assert len(table.value()) == 2  # two are the fewest
+
+
+def test_another_project_takes_nothing_in_when_it_is_opened(qtbot, ready, tmp_path):
+    with Project.create(tmp_path / "other.weakseg", ("background", "cell")) as other:
+        other.add_image(two_discs(), name="inside", axes="YX").paint(np.full((4, 4), 2, np.uint8), start=(10, 10))
+    ready.controller.bench.current.annotation.paint((30, 35), 7)  # no class: the layer is left to the person
+    qtbot.waitUntil(lambda: "stray" in ready.notices.value())
+    ready.controller.projects.open(tmp_path / "other.weakseg")
+    qtbot.wait(300)
+    assert list(ready.controller.bench.desk.project.images) == ["inside"]
+    assert ready.controller.bench.current.name == "inside"
+
+
+def test_an_image_that_comes_back_lies_below_its_marks(viewer, ready):
+    canvas = ready.controller.bench.current
+    viewer.layers.remove(canvas.image)
+    canvas.bring_back()
+    assert viewer.layers.index(canvas.image) < min(viewer.layers.index(layer) for layer in canvas.own_layers)
 
 
 def test_a_name_that_is_taken_is_refused_and_the_old_one_shown(ready):
@@ -438,7 +457,7 @@ def test_while_projects_are_joined_the_window_goes_on_and_nothing_is_painted(
 ):
     told = []
     monkeypatch.setattr("napari_weakseg.widgets.messages.warn", lambda *text: told.append(" ".join(text)))
-    panel, go_on, merge = make_panel(), Event(), Desk.merge
+    panel, go_on, merge = make_panel(), Event(), merging.merge
 
     def waiting(*arguments, **settings):
         go_on.wait(20)
@@ -446,7 +465,7 @@ def test_while_projects_are_joined_the_window_goes_on_and_nothing_is_painted(
             raise StorageError("The disk is full.", "Make room.")
         return merge(*arguments, **settings)
 
-    monkeypatch.setattr(Desk, "merge", waiting)
+    monkeypatch.setattr(merging, "merge", waiting)
     bench = panel.controller.bench
     panel.controller.projects.open(two_projects(tmp_path, monkeypatch))
     panel.project_box.merge_action.trigger()
@@ -454,6 +473,10 @@ def test_while_projects_are_joined_the_window_goes_on_and_nothing_is_painted(
     assert not bench.current.annotation.editable
     assert not panel.class_table.isEnabled()
     assert panel.notices.value() == {}
+    qtbot.waitUntil(lambda: bool(bench.desk.project._folder.held))
+    panel.controller.completeness.toggle()  # key M
+    assert "while it is joined" in told.pop()
+    assert not bench.image.annotations.rules
     go_on.set()
     qtbot.waitUntil(lambda: not bench.aside.doing)
     assert bench.desk.project.path.name == ("cells.weakseg" if fails else "both.weakseg")

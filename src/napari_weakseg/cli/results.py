@@ -96,7 +96,8 @@ def predict(
     With --scheduler the workers of a dask cluster predict, one network each. They need the folder of the project and
     the images under the same paths.
 
-    Earlier results of an image are replaced, but not those of another file of the same name.
+    Earlier results of an image are replaced. Those of a file that is not in the project are so only if they are of the
+    same file, not of another one of that name.
 
     An image that is gone, damaged or cannot be predicted for another reason is named on stderr and the exit code is 1;
     the others are predicted.
