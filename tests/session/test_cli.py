@@ -580,3 +580,15 @@ def test_results_beside_the_images_are_no_images_the_next_time(run, project, tmp
     for _ in range(2):
         written = json.loads(run("predict", "p.weakseg", "other", "--out", "other", "--objects", "--json").stdout)
         assert list(written) == ["c", "d_classes"]
+
+
+def test_moved_images_are_found(run, project, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    with Project.open(project) as opened:
+        files = [image.path.resolve() for image in opened.images.values()]
+    for file in files:
+        file.rename(tmp_path / "elsewhere" / file.name)
+    assert run("relink", "p.weakseg", "nowhere", code=1).exit_code == 1
+    assert str(tmp_path / "elsewhere") in run("relink", "p.weakseg", "elsewhere").stdout.replace("\n", "")
+    with Project.open(project) as opened:
+        assert not opened.missing

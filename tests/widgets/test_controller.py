@@ -4,6 +4,7 @@ from threading import Event
 
 import numpy as np
 import pytest
+import tifffile
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
@@ -482,6 +483,24 @@ def test_while_projects_are_joined_the_window_goes_on_and_nothing_is_painted(
     assert bench.desk.project.path.name == ("cells.weakseg" if fails else "both.weakseg")
     assert bench.current.annotation.editable
     assert [text.strip() for text in told] == (["The disk is full. Make room."] if fails else [])
+
+
+def test_moved_images_are_told_and_found(qtbot, viewer, make_panel, tmp_path, monkeypatch):
+    (tmp_path / "old").mkdir()
+    tifffile.imwrite(tmp_path / "old" / "cells.tif", two_discs())
+    with Project.create(tmp_path / "mine.weakseg", ["background", "cell"]) as project:
+        project.add_image(tmp_path / "old" / "cells.tif").paint(np.full((4, 4), 2, np.uint8), start=(10, 10))
+    (tmp_path / "old").rename(tmp_path / "new")
+    panel = make_panel()
+    panel.controller.projects.open(tmp_path / "mine.weakseg")
+    bench = panel.controller.bench
+    assert bench.current is None
+    assert "not where it was" in panel.notices.value()["missing"]
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "new"))
+    panel.project_box.find_action.trigger()
+    qtbot.waitUntil(lambda: bench.current is not None)
+    assert (bench.current.annotation.data == 2).sum() == 16
+    assert "missing" not in panel.notices.value()
 
 
 def test_a_project_that_is_open_elsewhere_is_refused_in_words(qtbot, ready, tmp_path, monkeypatch):

@@ -27,7 +27,9 @@ from napari_weakseg.cli.shell import (
 from napari_weakseg.core.annotations import Coverage, Trust
 from napari_weakseg.core.checks import check_object_ids
 from napari_weakseg.core.config import MOST_NEIGHBOURS, TrainConfig
+from napari_weakseg.core.errors import ImageError
 from napari_weakseg.core.merging import merge
+from napari_weakseg.core.moved import find_moved
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.regions import whole
@@ -89,6 +91,24 @@ def add(
             image = opened.add_image(path, axes=axes)
             there[path.resolve()] = image.name
             typer.echo(f"{image.name}: {' × '.join(map(str, image.source.shape))} ({image.source.axes})")
+
+
+@app.command()
+@guarded
+def relink(
+    project: Folder,
+    folder: Annotated[Path, typer.Argument(help="Folder to look in, with all inside it.", show_default=False)],
+) -> None:
+    """Find images that were moved: those of the project whose files are missing, by the names of their files."""
+    with opened_project(project) as opened:
+        found = find_moved(opened, folder)
+        for name in found:
+            typer.echo(f"{name}: {opened.images[name].path.resolve()}")
+        if opened.missing:
+            raise ImageError(
+                f"{len(opened.missing)} images are still missing: {', '.join(opened.missing)}.",
+                "Look in another folder, or put their files back.",
+            )
 
 
 @app.command("merge")

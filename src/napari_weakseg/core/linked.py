@@ -79,7 +79,7 @@ class LinkedImage:
             if not self.path.exists():
                 return (
                     f"The file “{self.path}” of the image “{name}” is missing. Its annotations are kept: "
-                    "put the file back, or tell the project where it is now (relink)."
+                    "put the file back, or let it be found (Project ▸ Find moved images, napari-weakseg relink)."
                 )
             if self._record.owned or fingerprint(self.path) == (self._record.size_bytes, self._record.checksum):
                 return ""
@@ -149,7 +149,7 @@ class LinkedImage:
         if not there:
             raise ImageError(
                 f"The file “{path}” of “{record.name}” is missing; what you painted on it is kept.",
-                "Put the file back, or tell the project where it is now (relink).",
+                "Put the file back, or let it be found (Project ▸ Find moved images, napari-weakseg relink).",
             )
         source = ImageSource.open(
             path,

@@ -1,5 +1,6 @@
 """Images and projects as the panel offers them, and the notices that need an answer."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import numpy as np
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog
 
+from napari_weakseg.core.moved import find_moved
 from napari_weakseg.widgets import messages
 from napari_weakseg.widgets.axes import Guess
 from napari_weakseg.widgets.desk import SUFFIX
@@ -39,6 +41,7 @@ class Projects(QObject):
         panel.project_box.open_wanted.connect(self.ask_and_open)
         panel.project_box.save_as_wanted.connect(self.ask_and_save)
         panel.project_box.merge_wanted.connect(self.ask_and_merge)
+        panel.project_box.find_wanted.connect(self.ask_and_find)
         bench.project_changed.connect(self._forget)
         bench.current_changed.connect(self.show_stray)
         bench.layer_removed.connect(self._on_layer_removed)
@@ -170,7 +173,39 @@ class Projects(QObject):
         if chosen:
             messages.guarded(lambda: self._bench.merge(Path(other), Path(chosen)))
 
+    def ask_and_find(self) -> None:
+        """Ask for a folder and look for the missing images of the project in it."""
+        project, aside = self._bench.desk.project, self._bench.aside
+        if project is None or aside.doing:
+            return
+        if not project.missing:
+            messages.info("All images of this project are where they were.")
+            return
+        folder = QFileDialog.getExistingDirectory(self._panel, "Folder to look for the images in", str(Path.home()))
+        if folder:
+            looking = partial(find_moved, project, folder, wanted=aside.wanted)
+            aside.do(f"Looking for images in “{Path(folder).name}” …", looking, self._on_found)
+
+    def _on_found(self, names: list[str]) -> None:
+        self._tell_missing()
+        self.list_images()
+        if not names:
+            messages.info("None of the missing images is there. They are looked for by the names of their files.")
+        elif self._bench.current is None:
+            self._bench.open_image(names[0])
+
     # ---------------------------------------------------------------------- notices
+
+    def _tell_missing(self) -> None:
+        """Say which images are not where they were, with a way to find them."""
+        project = self._bench.desk.project
+        missing = () if project is None else project.missing
+        if not missing:
+            self._notices.clear("missing")
+            return
+        which = f"The file of “{missing[0]}” is" if len(missing) == 1 else f"The files of {len(missing)} images are"
+        text = f"{which} not where it was." if len(missing) == 1 else f"{which} not where they were."
+        self._notices.post("missing", f"{text} Marks are kept.", {"Find moved images…": self.ask_and_find})
 
     def show_notes(self) -> None:
         """Show what was noticed about the project and the image: missing files, gaps, constant channels."""
@@ -189,6 +224,7 @@ class Projects(QObject):
         self._conflicts.clear()
         for kind in ("notes", "conflict", "removed", "unsaved", "failed"):
             self._notices.clear(kind)
+        self._tell_missing()
 
     def show_conflicts(self, name: str, pixels: int) -> None:
         """Show, or take away, how many pixels of an image are said to be two things."""

@@ -129,6 +129,7 @@ class ProjectBox(QWidget):
     open_wanted = Signal()
     save_as_wanted = Signal()
     merge_wanted = Signal()
+    find_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -143,12 +144,16 @@ class ProjectBox(QWidget):
         self.save_action = QAction("Save project as…", menu)
         self.merge_action = QAction("Merge with another project…", menu)
         self.merge_action.setToolTip("A new project of both; classes of the same name are joined")
-        menu.addActions([self.new_action, self.open_action, self.save_action, self.merge_action])
+        self.find_action = QAction("Find moved images…", menu)
+        self.find_action.setToolTip("Images of this project that are not where they were; their marks are kept")
+        actions = [self.new_action, self.open_action, self.save_action, self.merge_action, self.find_action]
+        menu.addActions(actions)
         menu.setToolTipsVisible(True)
         self.new_action.triggered.connect(self.new_wanted)
         self.open_action.triggered.connect(self.open_wanted)
         self.save_action.triggered.connect(self.save_as_wanted)
         self.merge_action.triggered.connect(self.merge_wanted)
+        self.find_action.triggered.connect(self.find_wanted)
         self.button.setMenu(menu)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -169,6 +174,7 @@ class ProjectBox(QWidget):
         self.open_action.setEnabled(can_change)
         self.save_action.setEnabled(can_change and has_project)
         self.merge_action.setEnabled(can_change and has_project)
+        self.find_action.setEnabled(can_change and has_project)
 
 
 class NoticeBox(QWidget):
