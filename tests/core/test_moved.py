@@ -35,7 +35,9 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path, proje
 
 
 def test_another_image_of_that_name_is_passed_by(tmp_path: Path, project: Project) -> None:
-    tifffile.imwrite(tmp_path / "new" / "plate1" / "field.tif", np.zeros((5, 5), np.float32))
+    assert find_moved(project, tmp_path / "new" / "plate1") == ["field"]
+    assert project.missing == ("field-2",)  # not a second image of the same file
     assert find_moved(project, tmp_path / "new" / "plate1") == []
-    assert project.missing == ("field", "field-2")
+    tifffile.imwrite(tmp_path / "new" / "plate2" / "field.tif", np.full((8, 9), 7, np.float32))
+    assert find_moved(project, tmp_path) == []
     assert find_moved(project, tmp_path, wanted=lambda: False) == []

@@ -95,6 +95,19 @@ def test_goes_on_as_if_it_had_never_stopped(
     assert again.report().terms == straight.report().terms
 
 
+def test_what_waits_for_its_first_claims_waits_on_in_the_same_order(
+    several: Project, ready: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grower, "_CLAIMED_PER_STEP", 1500)  # some blocks are done when it is saved, others wait
+    straight = steps(ready(several, outline_weight=1.0), 4)
+    folder = saved(straight, tmp_path / "saved")
+    again = ready(several, outline_weight=1.0)
+    again.load(folder)
+    waiting = [[block.place for block in one._grower._waiting] for one in (straight, again)]
+    assert waiting[0] == waiting[1] != []
+    assert_same(steps(again, 8), steps(straight, 8))
+
+
 def test_another_seed_goes_on_the_same_once_loaded(several: Project, ready: MakeTrainer, tmp_path: Path) -> None:
     straight = steps(ready(several), 4)
     folder = saved(straight, tmp_path / "saved")

@@ -363,7 +363,7 @@ def test_a_correction_after_growth_leaves_the_outlines_of_other_objects(make_pro
     assert block.growth is not None
     assert block.growth.round
     assert (block.claim[:20, :30] == 2).any()
-    before = block.claim[:30, :30].copy()
+    before, trusted = block.claim[:30, :30].copy(), block.claim_weight[:30, :30].copy()
     paint = np.zeros((SIDE, SIDE), np.uint8)
     paint[10:12, 56:60] = 1  # beside another object
     block.growth.ids[10:12, 56:60] = block.growth.ids[16, 48]  # that had leaked there
@@ -371,3 +371,4 @@ def test_a_correction_after_growth_leaves_the_outlines_of_other_objects(make_pro
     grower.take_in(store.changed("a"))
     grower.step(200, says(0.7))
     np.testing.assert_array_equal(block.claim[:30, :30], before)
+    np.testing.assert_array_equal(block.claim_weight[:30, :30], trusted)

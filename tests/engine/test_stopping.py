@@ -123,6 +123,23 @@ def test_a_border_one_pixel_off_is_no_leak_but_one_two_pixels_off_is(shape: tupl
     assert precision(2) < 0.9
 
 
+def test_a_line_between_two_objects_belongs_to_neither() -> None:
+    exact = np.zeros((20, 31), np.int32)
+    exact[2:18, 2:15], exact[2:18, 16:29] = 1, 2
+    for owner in (1, 2):
+        open_ = (exact == owner) | ((np.indices(exact.shape)[1] == 15) & (exact.max(1, keepdims=True) > 0))
+        p = np.stack([~open_, open_]).astype(np.float32)
+        report = simulate_growth_guard(
+            exact,
+            CLASSES,
+            Evidence(p, np.full(exact.shape, 0b110, np.uint32)),
+            GrowthRules(radius_px=(3.0, 3.0), tau=0.5),
+            rounds=12,
+            rng=np.random.default_rng(0),
+        )
+        assert report.precision[-1] == 1
+
+
 @both
 def test_pixels_of_a_neighbour_that_touches_are_a_leak(shape: tuple[int, ...]) -> None:
     halves = np.where(np.indices(shape)[-1] < shape[-1] // 2, np.int32(1), np.int32(2))

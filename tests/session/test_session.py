@@ -230,5 +230,14 @@ def test_a_class_with_another_name_is_the_same_class_to_what_was_learned(tmp_pat
         made = saved.save(SimpleNamespace(steps=3, save=lambda folder: None))
         project.set_classes(project.classes.renamed("object", "nucleus"))
         assert saved.usable() == [made]
-        project.set_classes(project.classes.added("debris"))
+        two = project.classes
+        project.set_classes(two.added("debris"))
         assert saved.usable() == []
+        three = saved.save(SimpleNamespace(steps=5, save=lambda folder: None))
+        project.set_classes(two)  # taken back
+        assert saved.usable() == [made]
+        project.set_classes(two.added("vessel"))  # not what was learned as debris
+        assert three.is_dir()
+        assert saved.usable() == []
+    with Project.open(tmp_path / "p.weakseg") as project:
+        assert checkpoints_of(project, None).usable() == []

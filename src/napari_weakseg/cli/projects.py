@@ -99,7 +99,7 @@ def relink(
     project: Folder,
     folder: Annotated[Path, typer.Argument(help="Folder to look in, with all inside it.", show_default=False)],
 ) -> None:
-    """Find images that were moved: those of the project whose files are missing, by the names of their files."""
+    """Find images that were moved: those of the project whose files are missing, by name and contents."""
     with opened_project(project) as opened:
         found = find_moved(opened, folder)
         for name in found:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from napari_weakseg.core.errors import ImageError
 from napari_weakseg.core.project import Project
 
 __all__ = ["find_moved"]
@@ -13,8 +12,9 @@ __all__ = ["find_moved"]
 def find_moved(project: Project, folder: str | Path, *, wanted: Callable[[], bool] = lambda: True) -> list[str]:
     """Look in a folder, and in all inside it, for the missing images of a project, and let it read them there.
 
-    A file is taken for the one that is missing if it has its name and the image its shape. Where several are so, the
-    one whose path has most in common with the old one is taken, counted from its end.
+    A file is taken for the one that is missing if it has its name and its contents (of a zarr folder, its metadata).
+    Where several are so, the one whose path has most in common with the old one is taken, counted from its end. No file
+    becomes two images.
 
     Parameters
     ----------
@@ -42,15 +42,14 @@ def find_moved(project: Project, folder: str | Path, *, wanted: Callable[[], boo
         for name in sought.intersection([*folders, *files]):  # a zarr image is a folder
             there.setdefault(name, []).append(Path(inside, name))
         folders[:] = [name for name in folders if name not in sought and not name.startswith(".")]
-    found = []
+    found, taken = [], {image.path.resolve() for image in project.images.values() if not image.missing}
     for image, old in missing.items():
         for path in sorted(there.get(old.name, []), key=lambda path: -_in_common(path, old)):
-            try:
+            if path.resolve() not in taken and project.images[image].is_made_of(path):
                 project.relink(image, path)
-            except ImageError:  # another image of that name
-                continue
-            found.append(image)
-            break
+                taken.add(path.resolve())
+                found.append(image)
+                break
     return found
 
 

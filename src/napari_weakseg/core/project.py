@@ -221,9 +221,23 @@ class Project:
                         "Leave the classes in their order, new ones at the end, "
                         "or erase its paint, boxes, tags and coverage there first.",
                     )
+            keys, made = list(self.class_keys[: len(table)]), max(self._record.classes_made, len(self._classes))
+            for class_id in table.ids:
+                if class_id > len(keys):
+                    keys.append(made)
+                    made += 1
+                elif class_id in changed:
+                    keys[class_id - 1] = made
+                    made += 1
+            self._record.class_keys, self._record.classes_made = tuple(keys), made
             self._classes = table
             self._record.classes = tuple(table)
             self._save()
+
+    @property
+    def class_keys(self) -> tuple[int, ...]:
+        """Tell classes apart whatever they are called: one number each, never given to another class again."""
+        return self._record.class_keys or tuple(range(len(self._classes)))
 
     @contextmanager
     def unchanging(self, doing: str) -> Iterator[None]:

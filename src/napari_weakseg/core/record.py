@@ -56,6 +56,8 @@ class ProjectRecord(_Record):
     schema_version: int = Field(default=SCHEMA, alias="schema")
     ndim: Literal[2, 3]
     classes: tuple[ClassInfo, ...]
+    class_keys: tuple[int, ...] = ()  # none: 0, 1, 2, …
+    classes_made: int = 0
     config: dict[str, Any] = Field(default_factory=dict)
     images: list[ImageRecord] = Field(default_factory=list)
 

@@ -336,6 +336,8 @@ def _settle_claims(block: Block, before: GrowthState, after: GrowthState) -> Non
     of_objects = np.zeros(256, bool)
     of_objects[before.seed_class] = of_objects[after.seed_class] = True
     gone = (block.claim != held) & ((held > 0) | of_objects[block.claim])
+    if np.array_equal(before.seeds, after.seeds):  # a correction: the claims of other objects stay
+        gone &= before.ids != after.ids
     block.claim[gone] = 0
     block.claim_weight[gone] = 0
     block.approximation = held

@@ -61,7 +61,7 @@ def checkpoints_of(project: Project, config: TrainConfig | None) -> Checkpoints:
         settings = (config or project.config).model_dump(mode="json")
         channels = next((image.n_channels for image in project.images.values()), 0)
         return {
-            "classes": len(project.classes),  # one with another name is the same
+            "classes": list(project.class_keys),
             "ndim": project.ndim,
             "channels": channels,
             "network": {name: settings[name] for name in NETWORK_SETTINGS},

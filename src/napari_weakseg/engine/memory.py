@@ -52,12 +52,13 @@ class BlockMemory:
         if block.guess is not None and block.guess_weight is not None:
             arrays |= {"guess": block.guess, "guess_weight": block.guess_weight}
         growth = block.growth
+        if growth is not None:
+            arrays["seeds"] = growth.seeds
         if growth is not None and (growth.round or block.claim.any()):
             arrays |= {
                 "claim": block.claim,
                 "claim_weight": block.claim_weight,
                 "approximation": block.approximation,
-                "seeds": growth.seeds,
                 "seed_class": growth.seed_class,
                 "ids": growth.ids,
                 "frozen": growth.frozen,
@@ -70,7 +71,11 @@ class BlockMemory:
     def give_to(self, block: Block) -> bool:
         """Give it to the block of that place; returns whether its blobs or boxes have changed since."""
         block.new_draws = self.new_draws
-        if any(self.arrays[name].shape != block.shape for name in ("held_out", "ids", "guess") if name in self.arrays):
+        if any(
+            self.arrays[name].shape != block.shape
+            for name in ("held_out", "ids", "guess", "seeds")
+            if name in self.arrays
+        ):
             return True
         block.guess, block.guess_weight = self.arrays.get("guess"), self.arrays.get("guess_weight")
         block.held_out = self.arrays.get("held_out", np.zeros(block.shape, bool))
@@ -80,7 +85,9 @@ class BlockMemory:
             changed = True
             start_claims(block)
         elif "ids" not in self.arrays:
-            changed = block.growth is not None
+            changed = (
+                not np.array_equal(self.arrays.get("seeds", 0), block.knowledge.seeds) and block.growth is not None
+            )
         else:
             seeds, classes, ids, frozen, slow, areas = (
                 self.arrays[name] for name in ("seeds", "seed_class", "ids", "frozen", "slow", "areas")

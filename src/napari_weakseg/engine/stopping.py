@@ -156,23 +156,28 @@ def simulate_growth_guard(
         territory = watershed_objects(edges, seeds, away > away.max() / 2)
     evidence = replace(evidence, allowed=np.full(exact.shape, every, np.uint32), boxes={}, territory=territory)
     state = GrowthState.start(seeds, exact_class)
-    rim = _rim(exact)
     precision, iou = [], []
     for t in range(rounds + 1):
         if t:
             state = state.advanced(evidence, rules)
-        grown = (state.ids > 0) & (state.ids != rim)
+        grown = (state.ids > 0) & ~_beside(state.ids, exact)
         precision.append(float((state.ids == exact)[grown].mean()) if grown.any() else 1.0)
         present = np.bincount(exact.ravel(), minlength=len(exact_class))[1:] > 0
         iou.append(float(object_iou(state.ids, exact, len(exact_class))[present].mean()) if present.any() else 1.0)
     return GuardReport(tuple(precision), tuple(iou))
 
 
-def _rim(ids: Ids) -> Ids:
-    """Find the pixels outside of all objects that share a face with one, each with the id of its object."""
-    away, nearest = ndimage.distance_transform_edt(ids == 0, return_indices=True)
-    found: Ids = np.where((ids == 0) & (away <= 1), ids[tuple(nearest)], np.int32(0))
-    return found
+def _beside(ids: Ids, exact: Ids) -> Flags:
+    """Find the pixels outside of all exact objects that share a face with the object of the same id."""
+    found = np.zeros(ids.shape, bool)
+    for axis in range(ids.ndim):
+        near, far = (
+            tuple(s if a == axis else slice(None) for a in range(ids.ndim)) for s in (slice(1, None), slice(-1))
+        )
+        found[near] |= ids[near] == exact[far]
+        found[far] |= ids[far] == exact[near]
+    beside: Flags = found & (ids > 0) & (exact == 0)
+    return beside
 
 
 def object_iou(one: Ids, two: Ids, n: int) -> NDArray[np.float64]:

@@ -190,7 +190,7 @@ class Projects(QObject):
         self._tell_missing()
         self.list_images()
         if not names:
-            messages.info("None of the missing images is there. They are looked for by the names of their files.")
+            messages.info("None of the missing images is there. They are looked for by name and contents.")
         elif self._bench.current is None:
             self._bench.open_image(names[0])
 
