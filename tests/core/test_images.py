@@ -305,3 +305,12 @@ def test_normalising_never_writes_into_what_was_opened(tmp_path: Path, kind: str
     np.testing.assert_array_equal(source.normalised(whole(source.label_shape)), first)
     np.testing.assert_array_equal(array, before)
     np.testing.assert_array_equal(source.read(whole(source.label_shape))[0], before)
+
+
+@pytest.mark.parametrize("shape", [(1, 17, 520, 520), (3, 9, 520, 520)])
+def test_a_stack_that_is_dark_at_its_ends_is_measured_in_its_middle(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.normal(10, 1, shape).astype(np.float32)
+    pixels[:, shape[1] // 2] += rng.uniform(0, 1000, shape[-2:]).astype(np.float32)
+    source = ImageSource.open(pixels, "TZYX", name="stack")
+    assert source.statistics.high[0] > 100

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
+from napari_weakseg.core.errors import AnnotationError
 from napari_weakseg.widgets.accept import object_at
 from napari_weakseg.widgets.canvas import ImageCanvas
 from napari_weakseg.widgets.overlay import Role
+from napari_weakseg.widgets.pace import Pace
 
 CASES = [
     ((40, 50), "YX"),
@@ -224,3 +226,30 @@ def test_jumping_to_a_pixel_shows_its_slice(open_canvas, viewer):
     assert canvas.frame == (4,)
     assert viewer.dims.current_step[1] == 0  # the channel that is looked at
     np.testing.assert_allclose(viewer.scene.camera.center[-2:], (5, 10))
+
+
+@pytest.mark.filterwarnings("ignore:Contours are not displayed")  # napari slices before it tells
+def test_an_object_is_accepted_only_where_it_is_clear_which(open_canvas, viewer):
+    canvas = open_canvas((5, 40, 50), "ZYX")
+    canvas.show_block(Role.PREDICTION, (2,), (10, 10), np.full((8, 8), 2, np.uint8))
+    canvas.go_to((2, 0, 0))
+    viewer.dims.ndisplay = 3
+    with pytest.raises(AnnotationError, match="which object"):
+        canvas.accept_object((2, 12, 12))
+    viewer.dims.ndisplay = 2
+    viewer.dims.order = (1, 0, 2)
+    with pytest.raises(AnnotationError, match="which object"):
+        canvas.accept_object((2, 12, 12))
+    viewer.dims.order = (0, 1, 2)
+    assert canvas.accept_object((2, 12, 12)) == 64
+
+
+def test_what_comes_late_is_drawn_at_once_where_drawing_is_quick(open_canvas):
+    canvas, now = open_canvas((40, 50), "YX"), [0.0]
+    canvas._pace = Pace(lambda: now[0])
+    for _ in range(3):
+        canvas.show_block(Role.PREDICTION, (), (0, 0), np.full((4, 4), 2, np.uint8))
+        assert canvas.refresh()
+        for _ in range(20):  # polls without anything new
+            now[0] += 0.05
+            assert not canvas.refresh()

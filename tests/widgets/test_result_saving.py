@@ -81,6 +81,40 @@ def test_all_images_are_saved_one_after_another(qtbot, trained, folder):
     assert str(len(project.images)) in trained.save_box.words.text()
 
 
+def test_an_image_that_is_gone_is_told_and_the_others_are_saved(qtbot, trained, folder, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("napari_weakseg.widgets.messages.warn", lambda *given: said.append(" ".join(given)))
+    project = trained.controller.bench.desk.project
+    tifffile.imwrite(tmp_path / "gone.tif", discs())
+    project.add_image(tmp_path / "gone.tif")
+    project.add_image(discs()[::-1], name="last", axes="YX")
+    (tmp_path / "gone.tif").rename(tmp_path / "elsewhere.tif")
+    trained.save_box.all.click()
+    qtbot.waitUntil(lambda: bool(said), timeout=20_000)
+    assert "gone.tif" in said[0]
+    assert {path.name.partition("_")[0] for path in folder.iterdir()} == {"cells", "last"}
+    assert trained.save_box.words.text().startswith("2 of 3 are saved")
+    assert len(said) == 1
+    trained.controller.projects.list_images()
+    trained.controller.projects.go_next()  # passes by what cannot be shown
+    assert trained.controller.bench.current.name == "last"
+
+
+def test_a_paused_run_stays_so_while_results_are_saved(qtbot, trained, folder, monkeypatch):
+    controller, classes = trained.controller, FakeTrainer._classes
+    monkeypatch.setattr(FakeTrainer, "_classes", lambda *given: time.sleep(0.3) or classes(*given))
+    controller.do("pause")
+    qtbot.waitUntil(lambda: controller.link.phase is Phase.PAUSED, timeout=20_000)
+    trained.save_box.one.click()
+    qtbot.waitUntil(lambda: controller.link.phase is Phase.PREDICTING, timeout=20_000)
+    assert controller.link.running
+    assert not trained.train_box.train.isEnabled()
+    controller.bench.current.annotation.paint((20, 70), 1)
+    controller.bench.strokes.flush_all()
+    qtbot.waitUntil(lambda: trained.save_box.words.text().startswith("Saved"), timeout=20_000)
+    qtbot.waitUntil(lambda: controller.link.phase is Phase.PAUSED, timeout=20_000)
+
+
 def test_what_is_there_is_replaced_only_when_the_person_says_so(qtbot, trained, folder, monkeypatch):
     file = folder / "cells_classes.tif"
     file.write_text("precious")

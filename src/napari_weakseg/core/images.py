@@ -257,12 +257,12 @@ class ImageSource:
         return Statistics(tuple(low), tuple(high), tuple(notes))
 
     def _sample_regions(self) -> list[Region]:
-        """Choose the whole image, or blocks spread evenly over a large one."""
+        """Choose the whole image, or blocks spread evenly over a large one, its middle among them."""
         if np.prod(self.label_shape, dtype=np.int64) <= _SAMPLE_PIXELS:
             return [whole(self.label_shape)]
         block = [1] * (len(self.label_shape) - 2) + [min(_SAMPLE_BLOCK_PX, size) for size in self.label_shape[-2:]]
         room = [size - side for size, side in zip(self.label_shape, block, strict=True)]
-        per_axis = max(2, int((_SAMPLE_PIXELS / np.prod(block)) ** (1 / len(block)))) if len(block) > 2 else 8
+        per_axis = max(3, int((_SAMPLE_PIXELS / np.prod(block)) ** (1 / len(block)))) if len(block) > 2 else 8
         starts = [sorted({round(i * r / (per_axis - 1)) for i in range(per_axis)}) for r in room]
         return [region_of(s, [a + n for a, n in zip(s, block, strict=True)]) for s in product(*starts)]
 

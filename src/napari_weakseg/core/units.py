@@ -1,5 +1,7 @@
 """Units of length and time: as they are written here, and as OME writes them."""
 
+import re
+
 _LONG = {
     "nm": "nanometer",
     "µm": "micrometer",
@@ -14,19 +16,21 @@ _LONG = {
 }
 _SHORT = {
     **{long: short for short, long in _LONG.items()},
-    **dict.fromkeys(("um", "μm", "micron", "microns", "\\u00b5m"), "µm"),
+    **dict.fromkeys(("um", "μm", "micron", "microns"), "µm"),
 }
 
 
 def short_unit(unit: str) -> str:
-    """How a unit is written here; one that is not known stays as it is.
+    r"""How a unit is written here; one that is not known stays as it is.
 
     Examples
     --------
     >>> short_unit("micron"), short_unit("nanometer"), short_unit("parsec")
     ('µm', 'nm', 'parsec')
+    >>> short_unit("\\u00B5m")  # as ImageJ writes it
+    'µm'
     """
-    plain = unit.strip().strip('"')
+    plain = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), unit.strip().strip('"'))
     return _SHORT.get(plain, plain)
 
 

@@ -294,12 +294,19 @@ class Reviewed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A request could not be met; training, if any, goes on."""
+    """A request could not be met; training, if any, goes on.
+
+    Attributes
+    ----------
+    of_image : bool
+        What is wrong concerns this image alone; others may do.
+    """
 
     request_id: int
     problem: str
     remedy: str
     details: str = ""
+    of_image: bool = False
 
 
 @dataclass(frozen=True, slots=True)

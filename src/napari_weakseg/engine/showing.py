@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_weakseg.core.errors import ImageError
 from napari_weakseg.engine.failures import explain, is_out_of_memory
 from napari_weakseg.engine.holder import Holder
 from napari_weakseg.engine.inbox import Inbox
@@ -104,8 +105,8 @@ class Showing:
             self._post(refusal(request))
         except Exception as error:
             _log.info("request refused", exc_info=True)
-            failure = explain(error)
-            self._post(Refused(request.request_id, failure.problem, failure.remedy, failure.details))
+            failure, of_image = explain(error), isinstance(error, ImageError)
+            self._post(Refused(request.request_id, failure.problem, failure.remedy, failure.details, of_image))
 
     def _met(self, trainer: TrainerProtocol, request: Request) -> Event:
         match request:

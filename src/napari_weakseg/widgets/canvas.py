@@ -212,7 +212,8 @@ class ImageCanvas:
 
     def refresh(self) -> bool:
         """Draw what :meth:`show_block` brought, if it is time to; returns whether anything was drawn."""
-        if not self._stale or not self._pace.due():
+        due = self._pace.due()  # asked each time: a late question tells that the window was busy drawing
+        if not self._stale or not due:
             return False
         stale, self._stale = self._stale, set()
         for role in stale:
@@ -238,7 +239,13 @@ class ImageCanvas:
         -------
         int
             Number of pixels taken over; 0 if there is no object, or all of it is painted already.
+
+        Raises
+        ------
+        AnnotationError
+            In three dimensions, and in a view across the planes that are predicted one by one.
         """
+        self._check_view()
         position = self.place.without_channel(self._data_position(point))
         local = position[len(self.place.label_shape) - self.spatial_ndim :]
         for role in (Role.GROWN, Role.PREDICTION):
@@ -360,6 +367,15 @@ class ImageCanvas:
     def _check_editable(self) -> None:
         if not self.annotation.editable:
             raise AnnotationError("Nothing can be painted or drawn here now.", "The panel says why.")
+
+    def _check_view(self) -> None:
+        """Make sure that a plane of one frame is on screen, in which an object can be pointed at."""
+        across = [axis in self._displayed() for axis in range(len(self.place.shape))]
+        if self.viewer.dims.ndisplay == 3 or any(self.place.without_channel(across)[: -self.spatial_ndim]):
+            raise AnnotationError(
+                "It cannot be told which object is meant in this view.",
+                "Look at a plane as it was learned from: two dimensions, axes not rolled.",
+            )
 
     def _check_planes(self) -> None:
         """Boxes are drawn in planes, and those of a volume in the planes that the first spatial axis steps through."""

@@ -368,6 +368,7 @@ class Controller(QObject):
                 has_result=canvas is not None and canvas.has_result(),
                 trained=self.link.trained,
                 busy=bool(self.bench.aside.doing),
+                learning=self.link.running,
                 saving=self.saving.busy,
             )
         )

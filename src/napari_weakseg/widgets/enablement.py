@@ -44,6 +44,8 @@ class Situation:
         There is a network to predict with.
     busy : bool
         A project is being opened or copied.
+    learning : bool
+        A run is under way, also while it predicts in between.
     saving : bool
         Results are being saved; another project would end that.
     """
@@ -54,6 +56,7 @@ class Situation:
     has_result: bool = False
     trained: bool = False
     busy: bool = False
+    learning: bool = False
     saving: bool = False
 
 
@@ -71,7 +74,7 @@ def enabled(now: Situation) -> frozenset[Action]:
     if now.phase is Phase.CLOSED or now.busy:
         return frozenset()
     actions = set()
-    running = now.phase in _RUNNING
+    running = now.learning or now.phase in _RUNNING
     if now.has_image:
         actions.add(Action.EDIT_CLASSES)
         if not running:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_weakseg.session import Session
 
 _POLL_MS = 50
+_RUN = (Phase.PREPARING, Phase.TRAINING, Phase.PAUSED)
 
 
 class EngineLink(QObject):
@@ -52,7 +53,7 @@ class EngineLink(QObject):
         self._make_session = make_session
         self._canvas_of = canvas_of
         self._session: Session | None = None
-        self._phase = Phase.IDLE
+        self._phase = self._within = Phase.IDLE  # now, and before what is being predicted
         self._last_view: object = None
         self._timer = QTimer(self)
         self._timer.setInterval(_POLL_MS)
@@ -65,8 +66,8 @@ class EngineLink(QObject):
 
     @property
     def running(self) -> bool:
-        """Whether the engine learns, or is about to, or holds on."""
-        return self._phase in (Phase.PREPARING, Phase.TRAINING, Phase.PAUSED)
+        """Whether the engine learns, or is about to, or holds on, also while it answers something in between."""
+        return (self._within if self._phase is Phase.PREDICTING else self._phase) in _RUN
 
     @property
     def trained(self) -> bool:
@@ -181,6 +182,8 @@ class EngineLink(QObject):
             self.polled.emit()
 
     def _set_phase(self, phase: Phase, message: str) -> None:
+        if phase is Phase.PREDICTING and self._phase is not phase:
+            self._within = self._phase
         self._phase = phase
         self.phase_changed.emit(phase, message)
 

@@ -124,7 +124,9 @@ class Projects(QObject):
                 return
         place, n = self._panel.image_box.images.currentIndex(), len(self._entries)
         following = [(place + step) % n for step in range(1, n)]
-        index = next((i for i in following if not self._bench.is_marked(*self._entries[i])), None)
+        missing = () if self._bench.desk.project is None else self._bench.desk.project.missing
+        there = [i for i in following if self._entries[i][1] is not None or self._entries[i][0] not in missing]
+        index = next((i for i in there if not self._bench.is_marked(*self._entries[i])), None)
         if index is not None:
             self._on_chosen(index)
         else:

@@ -34,7 +34,9 @@ class ResultSaving(QObject):
         self._waiting: deque[str] = deque()
         self._asked: int | None = None
         self._folder = Path()
-        self._total = self._files = 0
+        self._total = self._done = self._files = 0
+        self._saving = ""
+        self._failed: dict[str, Refused] = {}
         box.wanted.connect(self.ask_and_save)
         link.stored.connect(self._on_stored)
         link.refused.connect(self._on_refused)
@@ -63,7 +65,8 @@ class ResultSaving(QObject):
             return
         self._bench.strokes.flush_all()
         self._waiting, self._folder = deque(names), folder
-        self._total, self._files = len(names), 0
+        self._total, self._done, self._files = len(names), 0, 0
+        self._failed.clear()
         self._next()
 
     def clear(self) -> None:
@@ -100,25 +103,44 @@ class ResultSaving(QObject):
     def _next(self) -> None:
         self._asked = None
         if not self._waiting:
-            images = f"{self._total} image{'s' * (self._total != 1)}"
-            self._box.say(f"Saved {images} ({self._files} files) in {self._folder}")
+            self._tell_end()
             return
         name = self._waiting.popleft()
         number = f" ({self._total - len(self._waiting)} of {self._total})" if self._total > 1 else ""
         self._box.say(f"Saving “{name}”{number} …")
         split, smallest = self._finding.chosen
         objects = self._box.objects.isChecked()
+        self._saving = name
         self._asked = self._link.save_results(name, self._folder, objects=objects, split=split, min_px=smallest)
 
     def _on_stored(self, event: Stored) -> None:
         if event.request_id == self._asked:
+            self._done += 1
             self._files += len(event.files)
             self._next()
 
     def _on_refused(self, event: Refused) -> None:
         if event.request_id != self._asked:
             return
-        done = self._total - len(self._waiting) - 1
-        self.clear()
-        self._box.say(f"{done} of {self._total} are saved in {self._folder}" if done else "Nothing was saved.")
-        messages.warn(event.problem, event.remedy, event.details)
+        self._failed[self._saving] = event
+        if not event.of_image:
+            self._waiting.clear()
+        self._next()
+
+    def _tell_end(self) -> None:
+        """Say what was saved, and of images that were not, what was wrong."""
+        if self._done == self._total:
+            images = f"{self._total} image{'s' * (self._total != 1)}"
+            self._box.say(f"Saved {images} ({self._files} files) in {self._folder}")
+            return
+        some = f"{self._done} of {self._total} are saved in {self._folder}"
+        self._box.say(some if self._done else "Nothing was saved.")
+        (name, event), *others = self._failed.items()
+        if not others:
+            messages.warn(event.problem, event.remedy, event.details)
+            return
+        which = ", ".join(f"“{one}”" for one in list(self._failed)[:3]) + " …" * (len(self._failed) > 3)
+        told = "\n".join(f"{one}: {wrong.problem} {wrong.remedy}" for one, wrong in self._failed.items())
+        messages.warn(
+            f"{len(self._failed)} images are not saved: {which} Of “{name}”: {event.problem}", event.remedy, told
+        )
