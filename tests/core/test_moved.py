@@ -34,6 +34,15 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path, proje
         assert not again.missing
 
 
+def test_what_was_noticed_of_it_goes(tmp_path: Path, project: Project) -> None:
+    project.close()
+    with Project.open(project.path) as again:
+        assert [note for note in again.notes if "is missing" in note] == list(again.notes)
+        assert len(again.notes) == 2
+        find_moved(again, tmp_path)
+        assert again.notes == ()
+
+
 def test_another_image_of_that_name_is_passed_by(tmp_path: Path, project: Project) -> None:
     assert find_moved(project, tmp_path / "new" / "plate1") == ["field"]
     assert project.missing == ("field-2",)  # not a second image of the same file

@@ -400,9 +400,11 @@ class Project:
         with self._lock:
             image = self.image(name)
             self._folder.check_there()
+            gone = image._linked.note()
             with image._linked.taken_back():
                 image._linked.relink(Path(path).expanduser())
                 self._save()
+            self._folder.notes[:] = [note for note in self._folder.notes if note != gone]
 
     def set_pixel_size(self, name: str, sizes: Mapping[str, tuple[float, str]]) -> None:
         """Tell how large the pixels of an image are: axis letter → (size, unit), instead of what its file tells.
