@@ -81,7 +81,7 @@ class LinkedImage:
                     f"The file “{self.path}” of the image “{name}” is missing. Its annotations are kept: "
                     "put the file back, or let it be found (Project ▸ Find moved images, napari-weakseg relink)."
                 )
-            if self._record.owned or fingerprint(self.path) == (self._record.size_bytes, self._record.checksum):
+            if self._record.owned or self._record.is_of(self.path):
                 return ""
         except OSError as error:
             return f"{unreadable(self.path, name, error)} The annotations of “{name}” are kept."

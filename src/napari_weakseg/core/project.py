@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from threading import RLock
 from types import MappingProxyType, TracebackType
@@ -221,15 +222,10 @@ class Project:
                         "Leave the classes in their order, new ones at the end, "
                         "or erase its paint, boxes, tags and coverage there first.",
                     )
-            keys, made = list(self.class_keys[: len(table)]), max(self._record.classes_made, len(self._classes))
-            for class_id in table.ids:
-                if class_id > len(keys):
-                    keys.append(made)
-                    made += 1
-                elif class_id in changed:
-                    keys[class_id - 1] = made
-                    made += 1
-            self._record.class_keys, self._record.classes_made = tuple(keys), made
+            kept = {i: key for i, key in zip(self._classes.ids, self.class_keys, strict=True) if i not in changed}
+            new = count(max(self._record.classes_made, len(self._classes)))
+            self._record.class_keys = tuple(kept[i] if i in kept else next(new) for i in table.ids)
+            self._record.classes_made = next(new)
             self._classes = table
             self._record.classes = tuple(table)
             self._save()
@@ -400,8 +396,8 @@ class Project:
         with self._lock:
             image = self.image(name)
             self._folder.check_there()
-            gone = image._linked.note()
             with image._linked.taken_back():
+                gone = image._linked.note()
                 image._linked.relink(Path(path).expanduser())
                 self._save()
             self._folder.notes[:] = [note for note in self._folder.notes if note != gone]

@@ -27,7 +27,7 @@ from napari_weakseg.core.linked import LinkedImage
 from napari_weakseg.core.marks import Marks
 from napari_weakseg.core.paint import Paint
 from napari_weakseg.core.readers import PixelSize
-from napari_weakseg.core.record import ImageRecord, fingerprint
+from napari_weakseg.core.record import ImageRecord
 from napari_weakseg.core.regions import Region, shape_of, start_of
 from napari_weakseg.core.storage import storage_errors
 
@@ -84,7 +84,7 @@ class ProjectImage:
     def is_made_of(self, path: Path) -> bool:
         """Tell whether a file, wherever it lies, is the one that was added; False if it cannot be read."""
         try:
-            return fingerprint(path) == (self._record.size_bytes, self._record.checksum)
+            return self._record.is_of(path)
         except OSError:
             return False
 

@@ -49,6 +49,10 @@ class ImageRecord(_Record):
     checksum: str
     statistics: StatisticsRecord | None = None
 
+    def is_of(self, path: Path) -> bool:
+        """Tell whether a file, wherever it lies, is the one that was added; raises OSError if it cannot be read."""
+        return fingerprint(path) == (self.size_bytes, self.checksum)
+
 
 class ProjectRecord(_Record):
     """``project.json``."""

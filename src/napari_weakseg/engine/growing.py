@@ -17,7 +17,12 @@ from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.evaluate import window_around
 from napari_weakseg.engine.growth import Evidence, GrowthRules
 from napari_weakseg.engine.outline import Outline
-from napari_weakseg.engine.stopping import edge_strength, simulate_growth_guard, watershed_objects
+from napari_weakseg.engine.stopping import (
+    edge_strength,
+    far_background,
+    simulate_growth_guard,
+    watershed_objects,
+)
 from napari_weakseg.engine.targets import (
     IGNORE,
     approximation_target,
@@ -238,8 +243,7 @@ def outline_accuracy(block: Block, rng: np.random.Generator) -> float:
         nan where there is no object, no background or nothing between.
     """
     truth, ids = block.knowledge.certain, block.knowledge.seeds
-    away = ndimage.distance_transform_edt(ids == 0, sampling=block.spacing) * (truth == BACKGROUND)
-    sure = away > away.max() / 2
+    sure = far_background(ids, truth == BACKGROUND, sampling=block.spacing)
     if not ids.any() or not sure.any():
         return float("nan")
     seeds = simulate_seeds(ids, _BLOB_SHARE, rng=rng, sampling=block.spacing)

@@ -22,6 +22,7 @@ from napari_weakseg.engine.targets import simulate_seeds
 __all__ = [
     "GuardReport",
     "edge_strength",
+    "far_background",
     "object_iou",
     "simulate_growth_guard",
     "watershed_objects",
@@ -111,6 +112,13 @@ def watershed_objects(edges: Floats, seeds: Ids, background: Flags) -> Ids:
     return np.where(basins == outside, 0, basins).astype(np.int32)
 
 
+def far_background(objects: Ids, background: Flags, *, sampling: Sequence[float] | None = None) -> Flags:
+    """Find the background that lies more than half as far from all objects as any does; nothing where there is none."""
+    away = ndimage.distance_transform_edt(objects == 0, sampling=sampling) * background
+    far: Flags = away > away.max() / 2
+    return far
+
+
 def simulate_growth_guard(
     exact: Ids,
     exact_class: NDArray[np.uint8],
@@ -152,8 +160,7 @@ def simulate_growth_guard(
     seeds = simulate_seeds(exact, fraction, rng=rng, sampling=sampling)
     territory = None
     if edges is not None:
-        away = ndimage.distance_transform_edt(exact == 0, sampling=sampling)
-        territory = watershed_objects(edges, seeds, away > away.max() / 2)
+        territory = watershed_objects(edges, seeds, far_background(exact, exact == 0, sampling=sampling))
     evidence = replace(evidence, allowed=np.full(exact.shape, every, np.uint32), boxes={}, territory=territory)
     state = GrowthState.start(seeds, exact_class)
     precision, iou = [], []
@@ -171,9 +178,8 @@ def _beside(ids: Ids, exact: Ids) -> Flags:
     """Find the pixels outside of all exact objects that share a face with the object of the same id."""
     found = np.zeros(ids.shape, bool)
     for axis in range(ids.ndim):
-        near, far = (
-            tuple(s if a == axis else slice(None) for a in range(ids.ndim)) for s in (slice(1, None), slice(-1))
-        )
+        others = (slice(None),) * axis
+        near, far = (*others, slice(1, None)), (*others, slice(-1))
         found[near] |= ids[near] == exact[far]
         found[far] |= ids[far] == exact[near]
     beside: Flags = found & (ids > 0) & (exact == 0)

@@ -60,7 +60,7 @@ class Situation:
     saving: bool = False
 
 
-_RUNNING = frozenset({Phase.PREPARING, Phase.TRAINING, Phase.PAUSED})
+RUNNING = frozenset({Phase.PREPARING, Phase.TRAINING, Phase.PAUSED})
 
 
 def enabled(now: Situation) -> frozenset[Action]:
@@ -74,7 +74,7 @@ def enabled(now: Situation) -> frozenset[Action]:
     if now.phase is Phase.CLOSED or now.busy:
         return frozenset()
     actions = set()
-    running = now.learning or now.phase in _RUNNING
+    running = now.learning or now.phase in RUNNING
     if now.has_image:
         actions.add(Action.EDIT_CLASSES)
         if not running:

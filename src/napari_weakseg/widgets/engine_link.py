@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_weakseg.engine.messages import Conflict, GrownPreview, Phase, Preview, StateChanged
 from napari_weakseg.widgets.canvas import ImageCanvas, spatial_region
+from napari_weakseg.widgets.enablement import RUNNING
 from napari_weakseg.widgets.overlay import Role
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from napari_weakseg.session import Session
 
 _POLL_MS = 50
-_RUN = (Phase.PREPARING, Phase.TRAINING, Phase.PAUSED)
 
 
 class EngineLink(QObject):
@@ -67,7 +67,7 @@ class EngineLink(QObject):
     @property
     def running(self) -> bool:
         """Whether the engine learns, or is about to, or holds on, also while it answers something in between."""
-        return (self._within if self._phase is Phase.PREDICTING else self._phase) in _RUN
+        return (self._within if self._phase is Phase.PREDICTING else self._phase) in RUNNING
 
     @property
     def trained(self) -> bool:

@@ -205,8 +205,10 @@ class Projects(QObject):
         if not missing:
             self._notices.clear("missing")
             return
-        which = f"The file of “{missing[0]}” is" if len(missing) == 1 else f"The files of {len(missing)} images are"
-        text = f"{which} not where it was." if len(missing) == 1 else f"{which} not where they were."
+        if len(missing) == 1:
+            text = f"The file of “{missing[0]}” is not where it was."
+        else:
+            text = f"The files of {len(missing)} images are not where they were."
         self._notices.post("missing", f"{text} Marks are kept.", {"Find moved images…": self.ask_and_find})
 
     def show_notes(self) -> None:
