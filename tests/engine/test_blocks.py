@@ -14,7 +14,7 @@ from napari_weakseg.core.project import Project
 from napari_weakseg.core.regions import shape_of
 from napari_weakseg.engine import blocks as reading
 from napari_weakseg.engine import store as storing
-from napari_weakseg.engine.blocks import Block, places
+from napari_weakseg.engine.blocks import Block, areas_told, places
 from napari_weakseg.engine.growing import rules_for, take_claims
 from napari_weakseg.engine.growth import Evidence, GrowthRules
 from napari_weakseg.engine.store import BlockStore
@@ -412,3 +412,22 @@ def test_an_image_that_cannot_be_read_does_not_end_suggestions(
     with Project.open(path) as again:
         found = list(candidates(again, [], says, 0, neighbours=0, tags_teach=False))
     assert [candidate.image for candidate in found] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("images", "marked_rows", "told"),
+    [(2, 1, True), (2, 8, False), (12, 8, True)],  # one object in each, or a column of eight
+)
+def test_areas_are_told_where_most_of_a_few_images_or_some_of_many_follows(
+    make_project: Callable[..., Project], images: int, marked_rows: int, told: bool
+) -> None:
+    project = make_project()
+    for i in range(images):
+        image = project.add_image(np.zeros((96, 96), np.uint8), name=f"i{i}", axes="YX")
+        for row in range(marked_rows):
+            image.paint(square((8, 8), 0, 0), start=(12 * row, 40))
+        image.coverage("nucleus", "all objects")
+    blocks = filled(project).blocks
+    assert all(0 < block.follows < block.open for block in blocks)
+    assert areas_told(blocks) is told
+    assert not areas_told([])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.bags import Boxes
+from napari_weakseg.engine.blocks import areas_told
 from napari_weakseg.engine.class_shares import (
     ClassShares,
     counted_shares,
@@ -176,7 +177,7 @@ def test_told_areas_need_no_correction(
     counted.paint(np.full((2, 2), 2, np.uint8), start=(0, 0))
     counted.coverage("nucleus", "all objects")
     trainer = ready(painted)
-    assert any(block.areas_told for block in trainer._store.blocks)
+    assert areas_told(trainer._store.blocks)
     for _ in range(26):
         trainer.step()
     found = trainer.learner.shares.save()
@@ -203,7 +204,7 @@ def test_an_image_without_strokes_leaves_the_areas_of_the_others_untold(
         other.paint(np.where(truth == 2, 2, 0).astype(np.uint8))
         other.coverage(None, "exact")
     trainer = ready(painted)
-    assert not any(block.areas_told for block in trainer._store.blocks)
+    assert not areas_told(trainer._store.blocks)
     for _ in range(26):
         trainer.step()
     assert (trainer.learner.voice.class_weights != 1).any()
@@ -232,7 +233,7 @@ def test_nothing_is_corrected_where_a_class_is_learned_from_what_it_is_not(
         project.add_image(image, name=name).paint(np.where(truth == 2, class_id, 0).astype(np.uint8))
         project.images[name].coverage(class_id, "exact")
     trainer = ready(project)
-    assert not any(block.areas_told for block in trainer._store.blocks)
+    assert not areas_told(trainer._store.blocks)
     for _ in range(30):
         trainer.step()
     assert (trainer.learner.voice.class_weights == 1).all()

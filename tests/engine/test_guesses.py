@@ -25,7 +25,10 @@ def marked(make_project: MakeProject, *, areas: str = "some", images: int = 1) -
     y, x = np.mgrid[:96, :96]
     truth = np.where(((y % 32 - 16) ** 2 + (x % 32 - 16) ** 2) < 100, 2, 1).astype(np.uint8)
     labels = np.zeros_like(truth)
-    labels[12:20, 12:20], labels[31:33, 4:60] = 2, 1
+    labels[14:18, 14:18] = 2
+    if areas == "some":  # else so much is surely far from the blob that areas are told
+        labels[12:20, 12:20] = 2
+    labels[31:33, 4:60] = 1
     project = make_project()
     for i in range(images):
         image = project.add_image(truth + rng.normal(0, 0.2, truth.shape), name=f"i{i}", axes="YX")

@@ -21,11 +21,23 @@ from napari_weakseg.engine.planes import seen
 from napari_weakseg.engine.rough import Rough, rough_of
 from napari_weakseg.engine.targets import blob_thickness
 
-__all__ = ["Block", "Place", "by_class", "never_shown", "places", "read", "settle_growth", "start_claims", "update"]
+__all__ = [
+    "Block",
+    "Place",
+    "areas_told",
+    "by_class",
+    "never_shown",
+    "places",
+    "read",
+    "settle_growth",
+    "start_claims",
+    "update",
+]
 
 _WHOLE_PX = {2: 1536, 3: 160}  # a frame up to this size along every axis is one block
 _CELL_PX = {2: 1024, 3: 96}
 _UNLABELLED_CELLS = 4  # of an image, and of each frame with a tag
+_MOSTLY, _WHOLE = 0.5, 2  # part of the covered pixels whose class has to follow, or how many blocks' worth of them
 _ANY = -1  # frames without a tag of their own
 
 
@@ -100,9 +112,9 @@ class Block:
         Whether every class is annotated exactly in most of the block. Made by `refresh`, as what follows.
     shown : bool
         Whether a person painted in it or said that what is painted is all, held-out pixels aside.
-    areas_told : bool
-        Whether the class of unpainted pixels follows from the coverage, so that areas are known as well as places. What
-        exact parts and absent tags tell is left out: it says nothing of the areas where only strokes are painted.
+    follows, open : int
+        How many of the pixels that nobody painted or annotated exactly are of a class that follows from the coverage,
+        and how many there are; both 0 where nothing is covered.
     narrowed : bool
         Whether of some pixels it is known only which classes they are not.
     allowed : int32 array, (*S)
@@ -139,7 +151,8 @@ class Block:
     new_draws: int = 0
     exact: bool = False
     shown: bool = False
-    areas_told: bool = False
+    follows: int = 0
+    open: int = 0
     narrowed: bool = False
     allowed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     marked_at: dict[int, NDArray[np.int64]] = field(default_factory=dict)
@@ -198,7 +211,9 @@ class Block:
         """Index the pixels that training knows, by class, and drop claims that a person has overruled."""
         certain, shown = self.knowledge.certain, self.knowledge.painted | self.knowledge.complete
         self.exact = bool(self.knowledge.complete.mean() > 0.5)
-        self.areas_told = self.covered and bool(((certain > 0) & ~shown).any())
+        self.follows, self.open = 0, 0
+        if self.covered:
+            self.follows, self.open = int(((certain > 0) & ~shown).sum()), int((~shown).sum())
         self.narrowed = bool((self.knowledge.known & (certain == 0)).any())
         known = np.where(self.held_out, np.uint32(self.knowledge.full), self.knowledge.allowed)
         self.allowed = known.view(np.int32)
@@ -228,6 +243,18 @@ def by_class(labels: NDArray[np.integer]) -> dict[int, NDArray[np.int64]]:
     """Flat indices of the pixels of each class id; 0 is left out."""
     present = np.flatnonzero(np.bincount(labels.ravel()))
     return {int(c): np.flatnonzero(labels == c) for c in present if c}
+
+
+def areas_told(blocks: Iterable[Block]) -> bool:
+    """Whether areas are known as well as places: where all objects are marked, much of the rest is surely none.
+
+    Where marked objects lie close together, or reach far, only what is farthest from them is known. A few images of
+    which little is known tell nothing of the areas in others: most of them has to be, or as much as two whole ones.
+    What exact parts and absent tags tell is left out: it says nothing where only strokes are painted.
+    """
+    covered = [block for block in blocks if block.open]
+    follows, open_ = sum(block.follows for block in covered), sum(block.open for block in covered)
+    return bool(covered) and follows > open_ * min(_MOSTLY, _WHOLE / len(covered))
 
 
 def never_shown(blocks: Iterable[Block]) -> set[int]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_weakseg.core.config import TrainConfig
-from napari_weakseg.engine.blocks import Block, never_shown
+from napari_weakseg.engine.blocks import Block, areas_told, never_shown
 from napari_weakseg.engine.evaluate import window_around
 from napari_weakseg.engine.losses import certain_classes
 from napari_weakseg.engine.objective import Given
@@ -91,7 +91,7 @@ class ClassShares:
         """
         if not self._strength or not step or step % _EVERY:
             return False
-        self._left = any(block.areas_told or block.narrowed for block in blocks) or bool(never_shown(blocks))
+        self._left = areas_told(blocks) or any(block.narrowed for block in blocks) or bool(never_shown(blocks))
         if self._left:
             self.weights = np.ones_like(self.weights)
             return True

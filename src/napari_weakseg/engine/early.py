@@ -11,6 +11,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from napari_weakseg.engine.blending import best_share, judging_windows, tells_classes
+from napari_weakseg.engine.blocks import areas_told
 from napari_weakseg.engine.forest import PixelForest
 from napari_weakseg.engine.growth_step import Floats
 from napari_weakseg.engine.guesses import Guesses
@@ -121,7 +122,7 @@ class EarlyForest:
         if step % _JUDGED_EVERY or not self.counts(step) or forest is None:
             return
         blocks = self._store.blocks
-        against = any(b.exact and b.held_at for b in blocks) and any(b.areas_told for b in blocks)
+        against = any(b.exact and b.held_at for b in blocks) and areas_told(blocks)
         places, of_network, labels = [], [], []
         for block, window, at in judging_windows(blocks, self._rng, most=_JUDGES, side=self._side):
             pixels = block.pixels[(slice(None), *window)]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_weakseg.core.classes import BACKGROUND
-from napari_weakseg.engine.blocks import Block, Place, by_class
+from napari_weakseg.engine.blocks import Block, Place, areas_told, by_class
 from napari_weakseg.engine.features import SCALES_PX, FilterBank
 from napari_weakseg.engine.guided_filter import guided_filter
 from napari_weakseg.engine.memory import Key, key_of
@@ -95,7 +95,7 @@ class PixelForest:
         usable = [block for block in blocks if block.marked_at and _teaches(block)]
         picked = _within([usable[i] for i in rng.permutation(len(usable))], _MAX_FILTERED)
         known = [by_class(np.where(block.held_out, 0, block.knowledge.certain)) for block in picked]
-        areas_tell = any(block.areas_told for block in picked)
+        areas_tell = areas_told(picked)
         if areas_tell != self._areas_tell:
             self._areas_tell = areas_tell
             self._kept.clear()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_weakseg.engine.blocks import Block, Place, by_class
+from napari_weakseg.engine.blocks import Block, Place, areas_told, by_class
 from napari_weakseg.engine.forest import PixelForest
 from napari_weakseg.engine.memory import key_of
 
@@ -117,7 +117,7 @@ def _parts(marked: Sequence[Block]) -> list[Part]:
     units = sorted({_unit(block.place) for block in marked})
     if not 0 < len(units) <= _MOST:
         return []
-    told = any(block.exact or block.areas_told for block in marked)
+    told = any(block.exact for block in marked) or areas_told(marked)
     marks = 0 if told else sum(len(block.knowledge.seed_class) - 1 for block in marked)
     rounded = 1 << marks.bit_length() >> 1  # it begins anew with twice as many
     if len(units) > 1:
