@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from skimage import io
 
 from napari_weakseg import demo
+from napari_weakseg.core.errors import ProjectError
 from napari_weakseg.engine.messages import Phase
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +46,15 @@ def test_the_headless_demo_writes_labels_picture_and_report(tmp_path: Path) -> N
     assert json.loads((tmp_path / "report.json").read_text()) == report
     assert 0 <= report["dice"] <= 1
     assert any("Dice" in sentence for sentence in said)
+
+
+@pytest.mark.parametrize("name", ["labels.tif", "overlay.png", "report.json"])
+def test_files_that_no_demo_wrote_are_left_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ProjectError, match=name):
+        demo.run_demo(tmp_path, seconds=4, window=False)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
 
 
 def test_without_a_display_there_is_no_window(monkeypatch: pytest.MonkeyPatch) -> None:

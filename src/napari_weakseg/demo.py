@@ -20,6 +20,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_weakseg.core.errors import ProjectError
 from napari_weakseg.core.project import Project
 from napari_weakseg.core.storage import storage_errors
 from napari_weakseg.engine.messages import Phase, Progress
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 CLASSES = ("background", "coin")
 COIN = 2
+PROJECT = "coins.weakseg"
+RESULTS = ("labels.tif", "overlay.png", "report.json")
 _SAY_INTERVAL_S = 5.0
 _WINDOW_PROBE = """
 from qtpy.QtGui import QOpenGLContext
@@ -62,7 +65,7 @@ def load_coins() -> Coins:
 
 def open_project(folder: Path) -> Project:
     """Open the demo's project in a folder, or make it: the coins with the marks painted."""
-    path = folder / "coins.weakseg"
+    path = folder / PROJECT
     if path.exists():
         return Project.open(path)
     with storage_errors(folder):
@@ -93,6 +96,11 @@ def run_demo(
     -------
     dict
         Headless what ``report.json`` holds; with a window ``{"project": …}``, after the window was closed.
+
+    Raises
+    ------
+    ProjectError
+        Headless, if the folder holds files of these names that no demo wrote.
     """
     out = Path(out)
     if window is None or window:
@@ -103,10 +111,23 @@ def run_demo(
     return _run_headless(out, seconds, say)
 
 
+def _refuse_strangers(out: Path) -> None:
+    """Leave a folder alone that has files of the demo's names, but not its project."""
+    if (out / PROJECT).exists():
+        return
+    taken = [name for name in RESULTS if (out / name).exists()]
+    if taken:
+        raise ProjectError(
+            f"“{out}” has files that the demo would write over: {', '.join(taken)}.",
+            "Choose another folder with --out.",
+        )
+
+
 # ------------------------------------------------------------------ headless
 
 
 def _run_headless(out: Path, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
+    _refuse_strangers(out)
     coins = load_coins()
     with open_project(out) as project, Session(project, seed=0) as session:
         say(f"Learning from dabs in 20 of 24 coins for {seconds:.0f} s …")
@@ -124,7 +145,7 @@ def _run_headless(out: Path, seconds: float, say: Callable[[str], None]) -> dict
         "painted_share_of_coins": round(float((coins.marks == COIN).sum() / wanted.sum()), 3),
         "labels": str(out / "labels.tif"),
         "overlay": str(out / "overlay.png"),
-        "project": str(out / "coins.weakseg"),
+        "project": str(out / PROJECT),
     }
     _write(out, coins, found, report)
     say(f"Dice {report['dice']:.3f} against the reference after {status.step} steps.")
@@ -207,7 +228,7 @@ def _run_window(out: Path) -> dict[str, Any]:
 
     open_project(out).close()
     viewer = napari.Viewer(title="napari-weakseg: coins")
-    show(viewer, out / "coins.weakseg")
+    show(viewer, out / PROJECT)
     QTimer.singleShot(500, viewer.reset_view)  # the canvas has its final size only when the window is on screen
     napari.run()
-    return {"project": str(out / "coins.weakseg")}
+    return {"project": str(out / PROJECT)}

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
 
 from napari_weakseg.core.knowledge import Knowledge
 from napari_weakseg.engine.blocks import Block, Place
@@ -124,11 +123,23 @@ def test_exact_blocks_are_left_alone() -> None:
 
 
 def test_held_out_objects_and_objects_cut_by_the_border_tell_no_shape() -> None:
-    ids, _ = ndimage.label(np.pad(np.ones((10, 10), int), ((0, 10), (5, 5))))
-    cut = block((20, 20), seeds=ids)
+    cut = block((20, 20), seeds=ring((20, 20), 9.6, 0))
     whole = block((20, 20), seeds=np.pad(np.ones((10, 10), int), 5))
     whole.held_out[:8] = True  # a part of it would be a shape of its own
     shapes, fresh = BoxShapes(2), BoxShapes(2)
     shapes.learn([cut, whole])
     box: list[Box] = [(2, (0, 0), (12, 12))]
     np.testing.assert_array_equal(shapes.probabilities((12, 12), box), fresh.probabilities((12, 12), box))
+
+
+def test_nothing_is_claimed_in_boxes_of_a_class_that_fills_no_part_of_them() -> None:
+    """A net reaches from border to border and tells no shape; that an ellipse is wrong of it exact objects show."""
+    net = np.zeros((60, 60), int)
+    net[::10], net[:, ::10] = 1, 1
+    boxes: list[Box] = [(2, (0, 0), (60, 60))]
+    for ids, claimed in ((net, False), (ring((60, 60), 26, 0).astype(int), True)):
+        shapes = BoxShapes(2)
+        shapes.learn([block((60, 60), seeds=ids)])
+        boxed = block((60, 60), boxes=boxes)
+        shapes.claim(boxed)
+        assert boxed.claim.any() == claimed

@@ -496,11 +496,14 @@ def test_moved_images_are_told_and_found(qtbot, viewer, make_panel, tmp_path, mo
     bench = panel.controller.bench
     assert bench.current is None
     assert "not where it was" in panel.notices.value()["missing"]
+    images = panel.image_box.images
+    assert [images.itemText(i) for i in range(images.count())] == ["cells (not found)"]
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "new"))
     panel.project_box.find_action.trigger()
     qtbot.waitUntil(lambda: bench.current is not None)
     assert (bench.current.annotation.data == 2).sum() == 16
     assert "missing" not in panel.notices.value()
+    assert images.currentText() == "cells"
 
 
 def test_a_project_that_is_open_elsewhere_is_refused_in_words(qtbot, ready, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from scipy import ndimage
 from skimage.transform import resize
 
 from napari_weakseg.core.classes import BACKGROUND
-from napari_weakseg.core.regions import Region, intersection, region_of, shape_of, shifted, whole
+from napari_weakseg.core.regions import Region, intersection, region_of, shape_of, shifted, start_of, stop_of, whole
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.growth_step import Floats
 from napari_weakseg.engine.targets import boxes_of_seeds
@@ -25,6 +25,8 @@ _UNSEEN = 3.0  # how many exact objects the guess of an ellipse counts for
 _INSIDE, _OUTSIDE = 0.9, 0.1  # of the ellipse
 _RADIUS = 0.8  # of the ellipse, in half sides of the box
 _SURE = 0.65  # probability from which something is claimed
+_RIGHT = 0.65  # share of what would be claimed in the boxes of exact objects, below which nothing is of their class
+_JUDGED = 4  # exact blocks that this is found out on
 
 
 class BoxShapes:
@@ -45,13 +47,16 @@ class BoxShapes:
         return bool(block.boxes) and not block.exact
 
     def learn(self, blocks: Iterable[Block]) -> None:
-        """Take the shapes from the exact objects of some blocks that lie whole in them and are not held out."""
+        """Take the shapes from the exact objects of some blocks that lie whole in them and are not held out.
+
+        Of a class whose exact objects show that claims by its shape, or by the guess of an ellipse, are often wrong,
+        boxes claim nothing: a net of membranes fills no part of its box.
+        """
+        blocks = [block for block in blocks if block.exact]
         guess = _ellipse((_SIDE,) * self._ndim)
         sums: dict[int, Floats] = {}
         counts: dict[int, int] = {}
         for block in blocks:
-            if not block.exact:
-                continue
             seeds, seed_class = block.knowledge.seeds, block.knowledge.seed_class
             held_out = set(np.unique(seeds[block.held_out]))
             for seed, place in enumerate(ndimage.find_objects(seeds), 1):
@@ -62,6 +67,24 @@ class BoxShapes:
                 sums[class_id] = sums.get(class_id, _UNSEEN * guess) + shape
                 counts[class_id] = counts.get(class_id, 0) + 1
         self._shapes = {c: (total / (_UNSEEN + counts[c])).astype(np.float32) for c, total in sums.items()}
+        for class_id in self._often_wrong(blocks[:_JUDGED]):
+            self._shapes[class_id] = np.full_like(guess, 0.5)
+
+    def _often_wrong(self, blocks: Iterable[Block]) -> list[int]:
+        """Class ids of which too little of what their boxes would claim is right on exact blocks."""
+        right: dict[int, int] = {}
+        asked: dict[int, int] = {}
+        for block in blocks:
+            seeds, truth = block.knowledge.seeds, np.where(block.held_out, 0, block.knowledge.certain)
+            places = [(seed, place) for seed, place in enumerate(ndimage.find_objects(seeds), 1) if place is not None]
+            boxes = [(int(block.knowledge.seed_class[i]), start_of(place), stop_of(place)) for i, place in places]
+            said = self.probabilities(block.shape, boxes)
+            claimed = np.where(said.max(0) >= _SURE, said.argmax(0) + 1, 0)
+            for (class_id, *_), (_, place) in zip(boxes, places, strict=True):
+                about = np.isin(claimed[place], (class_id, BACKGROUND)) & (truth[place] > 0)
+                asked[class_id] = asked.get(class_id, 0) + int(about.sum())
+                right[class_id] = right.get(class_id, 0) + int((claimed[place] == truth[place])[about].sum())
+        return [class_id for class_id, n in asked.items() if right[class_id] < _RIGHT * n]
 
     def probabilities(self, shape: Sequence[int], boxes: Sequence[tuple[int, Sequence[int], Sequence[int]]]) -> Floats:
         """Tell what is where by the boxes alone.

@@ -34,6 +34,7 @@ class Projects(QObject):
         self._entries: list[tuple[str, Any]] = []
         self._named: list[Any] = []
         self._conflicts: dict[str, int] = {}
+        self._missing: tuple[str, ...] = ()  # when last looked: thousands of files on a server take time to look for
         panel.image_box.chosen.connect(self._on_chosen)
         panel.image_box.axes_changed.connect(self._on_axes)
         panel.image_box.ndim_changed.connect(self._on_ndim)
@@ -64,7 +65,7 @@ class Projects(QObject):
             ),
             -1,
         )
-        self._panel.image_box.set_images([name for name, _ in self._entries], index)
+        self._panel.image_box.set_images([self._shown(*entry) for entry in self._entries], index)
         if current is not None and not current.missing():
             self._notices.clear("removed")
         layers = [layer for _, layer in self._entries if layer is not None]
@@ -76,6 +77,9 @@ class Projects(QObject):
             active = self._bench.viewer.layers.selection.active
             chosen = next((layer for layer in ours if layer == active), ours[-1])
             messages.guarded(lambda: self._bench.choose(chosen))
+
+    def _shown(self, name: str, layer: Any) -> str:
+        return f"{name} (not found)" if layer is None and name in self._missing else name
 
     def _follow_names(self, layers: list[Any]) -> None:
         for layer in self._named:
@@ -201,7 +205,7 @@ class Projects(QObject):
     def _tell_missing(self) -> None:
         """Say which images are not where they were, with a way to find them."""
         project = self._bench.desk.project
-        missing = () if project is None else project.missing
+        missing = self._missing = () if project is None else project.missing
         if not missing:
             self._notices.clear("missing")
             return
