@@ -126,9 +126,14 @@ def test_set_loss_equals_a_plain_loop(shape: tuple[int, ...], weighting: str) ->
     def mean(group: list[Tensor]) -> Tensor:
         return torch.stack(group).mean()
 
+    def mined() -> Tensor:
+        counted = len(marked) + len(violated)
+        punished = torch.stack(violated).sum() / max(counted, 0.3 * len(rest))
+        return torch.stack(marked).sum() / counted + punished + 0.1 * mean(rest)
+
     expected = {
-        "certain": mean(marked + violated) + 0.1 * mean(rest),
-        "violation": mean(marked + violated) + 0.1 * mean(rest),
+        "certain": mined(),
+        "violation": mined(),
         "balanced": (mean(marked) + mean(rest)) / 2,
         "plain": mean(marked + rest),
     }[weighting]
@@ -146,6 +151,19 @@ def test_an_unannotated_image_and_a_conflict_teach_exactly_nothing(shape: tuple[
         loss.backward()
         assert loss.item() == 0
         assert (z.grad == 0).all()
+
+
+@both
+def test_a_single_wrong_pixel_where_nothing_is_painted_has_not_all_the_say(shape: tuple[int, ...]) -> None:
+    z, _, _ = scene(shape)
+    z = z.requires_grad_()
+    allowed = F.one_hot(z.argmax(1), K).movedim(-1, 1).bool()
+    allowed |= allowed.roll(1, 1)
+    at = (0, slice(None), *(0 for _ in shape))
+    allowed[at] = ~allowed[at]
+    (gradient,) = torch.autograd.grad(set_loss(z, allowed, torch.zeros(2, *shape, dtype=torch.bool)), z)
+    known = 2 * np.prod(shape)
+    assert gradient[at].abs().max() <= (1 / 0.3 + 0.1) / known + 1e-6
 
 
 @both

@@ -31,6 +31,8 @@ __all__ = [
     "weighted_mean",
 ]
 
+_FEWEST_VIOLATED = 0.3  # of the pixels of which only some classes are ruled out, as which the violated ones count
+
 Weighting = Literal["certain", "violation", "balanced", "plain"]
 
 
@@ -160,9 +162,10 @@ def set_loss(
 
     With F the painted pixels and R the other known ones:
 
-    - ``violation``: mean over F and those of R whose current prediction is ruled out, plus `floor` times the
+    - ``violation``: mean over F and V, those of R whose current prediction is ruled out, plus `floor` times the
       mean over R. Our construction; it joins the hard mining of Wong et al. [1]_ (where to punish) with a
-      set target (towards what).
+      set target (towards what). V counts as if it were three tenths of R at least: where nothing is painted, the last few
+      wrong pixels would else have all the say, and a rare class is soon answered nowhere.
     - ``certain``: the same with all certain pixels in F, painted or inferred, so that hard mining is left to those of
       which only some classes are ruled out.
     - ``balanced``: mean over F and mean over R, averaged (whichever has pixels).
@@ -197,8 +200,10 @@ def set_loss(
     if weighting == "balanced":
         groups = marked.any().to(nll.dtype) + rest.any().to(nll.dtype)
         return (weighted_mean(nll, weight) + weighted_mean(nll, remainder)) / groups.clamp_min(1)
-    violated = rest & ~allowed.gather(1, likeliest(logits.detach()).unsqueeze(1)).squeeze(1)
-    return weighted_mean(nll, weight + violated.to(nll.dtype)) + floor * weighted_mean(nll, remainder)
+    violated = (rest & ~allowed.gather(1, likeliest(logits.detach()).unsqueeze(1)).squeeze(1)).to(nll.dtype)
+    counted = weight.sum() + violated.sum()
+    punished = (nll * violated).sum() / torch.maximum(counted, _FEWEST_VIOLATED * remainder.sum()).clamp_min(1)
+    return (nll * weight).sum() / counted.clamp_min(1) + punished + floor * weighted_mean(nll, remainder)
 
 
 def decidable_dice(logits: Tensor, allowed: Tensor) -> Tensor:
