@@ -164,8 +164,8 @@ def set_loss(
 
     - ``violation``: mean over F and V, those of R whose current prediction is ruled out, plus `floor` times the
       mean over R. Our construction; it joins the hard mining of Wong et al. [1]_ (where to punish) with a
-      set target (towards what). V counts as if it were three tenths of R at least: where nothing is painted, the last few
-      wrong pixels would else have all the say, and a rare class is soon answered nowhere.
+      set target (towards what). V counts as if it were three tenths of R at least: where nothing is painted, the last
+      few wrong pixels would else have all the say, and a rare class is soon answered nowhere.
     - ``certain``: the same with all certain pixels in F, painted or inferred, so that hard mining is left to those of
       which only some classes are ruled out.
     - ``balanced``: mean over F and mean over R, averaged (whichever has pixels).
