@@ -156,6 +156,7 @@ class Projects(QObject):
     def open(self, path: Path) -> None:
         """Open a project folder."""
         messages.guarded(lambda: self._bench.open_project(path))
+        self.list_images()  # also where none of them could be shown
 
     def ask_and_save(self) -> None:
         """Ask for a new folder and go on with a copy of the project there."""
