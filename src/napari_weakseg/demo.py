@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CLASSES = ("background", "coin")
 COIN = 2
 PROJECT = "coins.weakseg"
-RESULTS = ("labels.tif", "overlay.png", "report.json")
+LABELS, OVERLAY, REPORT = "labels.tif", "overlay.png", "report.json"
 _SAY_INTERVAL_S = 5.0
 _WINDOW_PROBE = """
 from qtpy.QtGui import QOpenGLContext
@@ -115,7 +115,7 @@ def _refuse_strangers(out: Path) -> None:
     """Leave a folder alone that has files of the demo's names, but not its project."""
     if (out / PROJECT).exists():
         return
-    taken = [name for name in RESULTS if (out / name).exists()]
+    taken = [name for name in (LABELS, OVERLAY, REPORT) if (out / name).exists()]
     if taken:
         raise ProjectError(
             f"“{out}” has files that the demo would write over: {', '.join(taken)}.",
@@ -143,13 +143,13 @@ def _run_headless(out: Path, seconds: float, say: Callable[[str], None]) -> dict
         "steps": status.step,
         "training_seconds": round(status.seconds, 1),
         "painted_share_of_coins": round(float((coins.marks == COIN).sum() / wanted.sum()), 3),
-        "labels": str(out / "labels.tif"),
-        "overlay": str(out / "overlay.png"),
+        "labels": str(out / LABELS),
+        "overlay": str(out / OVERLAY),
         "project": str(out / PROJECT),
     }
     _write(out, coins, found, report)
     say(f"Dice {report['dice']:.3f} against the reference after {status.step} steps.")
-    say(f"Labels: {report['labels']}   Picture: {report['overlay']}   Report: {out / 'report.json'}")
+    say(f"Labels: {report['labels']}   Picture: {report['overlay']}   Report: {out / REPORT}")
     return report
 
 
@@ -171,9 +171,9 @@ def _write(out: Path, coins: Coins, found: NDArray[np.bool_], report: dict[str, 
     from skimage import io
 
     # class ids as in the table, background written as 0
-    tifffile.imwrite(out / "labels.tif", np.where(found, COIN, 0).astype(np.uint8), compression="zlib", metadata=None)
-    io.imsave(out / "overlay.png", overlay(coins, found), check_contrast=False)
-    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    tifffile.imwrite(out / LABELS, np.where(found, COIN, 0).astype(np.uint8), compression="zlib", metadata=None)
+    io.imsave(out / OVERLAY, overlay(coins, found), check_contrast=False)
+    (out / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def overlay(coins: Coins, found: NDArray[np.bool_], *, zoom: int = 3) -> NDArray[np.uint8]:

@@ -37,7 +37,7 @@ __all__ = [
 _WHOLE_PX = {2: 1536, 3: 160}  # a frame up to this size along every axis is one block
 _CELL_PX = {2: 1024, 3: 96}
 _UNLABELLED_CELLS = 4  # of an image, and of each frame with a tag
-_MOSTLY, _WHOLE = 0.5, 2  # part of the covered pixels whose class has to follow, or how many blocks' worth of them
+_MOSTLY, _BLOCKS_WORTH = 0.5, 2  # of the covered pixels so large a part has to follow, or so many blocks' worth
 _ANY = -1  # frames without a tag of their own
 
 
@@ -211,9 +211,8 @@ class Block:
         """Index the pixels that training knows, by class, and drop claims that a person has overruled."""
         certain, shown = self.knowledge.certain, self.knowledge.painted | self.knowledge.complete
         self.exact = bool(self.knowledge.complete.mean() > 0.5)
-        self.follows, self.open = 0, 0
-        if self.covered:
-            self.follows, self.open = int(((certain > 0) & ~shown).sum()), int((~shown).sum())
+        open_ = self.covered & ~shown
+        self.follows, self.open = int(((certain > 0) & open_).sum()), int(open_.sum())
         self.narrowed = bool((self.knowledge.known & (certain == 0)).any())
         known = np.where(self.held_out, np.uint32(self.knowledge.full), self.knowledge.allowed)
         self.allowed = known.view(np.int32)
@@ -254,7 +253,7 @@ def areas_told(blocks: Iterable[Block]) -> bool:
     """
     covered = [block for block in blocks if block.open]
     follows, open_ = sum(block.follows for block in covered), sum(block.open for block in covered)
-    return bool(covered) and follows > open_ * min(_MOSTLY, _WHOLE / len(covered))
+    return bool(covered) and follows > open_ * min(_MOSTLY, _BLOCKS_WORTH / len(covered))
 
 
 def never_shown(blocks: Iterable[Block]) -> set[int]:

@@ -5,9 +5,11 @@ object probably is and where not. Our construction; Reiß et al. (CVPR 2021) tak
 meets the object, which says little while the network knows nothing.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.transform import resize
 
@@ -72,18 +74,16 @@ class BoxShapes:
 
     def _often_wrong(self, blocks: Iterable[Block]) -> list[int]:
         """Class ids of which too little of what their boxes would claim is right on exact blocks."""
-        right: dict[int, int] = {}
-        asked: dict[int, int] = {}
+        right, asked = Counter[int](), Counter[int]()
         for block in blocks:
             seeds, truth = block.knowledge.seeds, np.where(block.held_out, 0, block.knowledge.certain)
             places = [(seed, place) for seed, place in enumerate(ndimage.find_objects(seeds), 1) if place is not None]
             boxes = [(int(block.knowledge.seed_class[i]), start_of(place), stop_of(place)) for i, place in places]
-            said = self.probabilities(block.shape, boxes)
-            claimed = np.where(said.max(0) >= _SURE, said.argmax(0) + 1, 0)
+            claimed, _ = _surest(self.probabilities(block.shape, boxes))
             for (class_id, *_), (_, place) in zip(boxes, places, strict=True):
                 about = np.isin(claimed[place], (class_id, BACKGROUND)) & (truth[place] > 0)
-                asked[class_id] = asked.get(class_id, 0) + int(about.sum())
-                right[class_id] = right.get(class_id, 0) + int((claimed[place] == truth[place])[about].sum())
+                asked[class_id] += int(about.sum())
+                right[class_id] += int((claimed[place] == truth[place])[about].sum())
         return [class_id for class_id, n in asked.items() if right[class_id] < _RIGHT * n]
 
     def probabilities(self, shape: Sequence[int], boxes: Sequence[tuple[int, Sequence[int], Sequence[int]]]) -> Floats:
@@ -125,15 +125,21 @@ class BoxShapes:
         if not boxes:
             return
         said = self.probabilities(block.shape, boxes)
-        best, boxed = said.max(0), said[BACKGROUND - 1] < 1  # no shape is 0 anywhere in its box
-        held = boxed & (best >= _SURE) & ~block.knowledge.painted
+        (claimed, best), boxed = _surest(said), said[BACKGROUND - 1] < 1  # no shape is 0 anywhere in its box
+        held = boxed & (claimed > 0) & ~block.knowledge.painted
         claim, weight = block.claim, block.claim_weight
         if block.growth is None:
             claim, weight = np.zeros_like(claim), np.zeros_like(weight)
         held &= claim <= BACKGROUND
-        block.claim = np.where(held, said.argmax(0) + 1, claim).astype(np.uint8)
+        block.claim = np.where(held, claimed, claim)
         block.claim_weight = np.where(held, 255 * (2 * best - 1), weight).astype(np.uint8)
         block.refresh()
+
+
+def _surest(said: Floats) -> tuple[NDArray[np.uint8], Floats]:
+    """Give the likeliest class id of each pixel, 0 where none is likely enough to be claimed, and its probability."""
+    best = said.max(0)
+    return np.where(best >= _SURE, said.argmax(0) + 1, 0).astype(np.uint8), best
 
 
 def _without_blob(block: Block) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:

@@ -128,13 +128,16 @@ class Projects(QObject):
                 return
         place, n = self._panel.image_box.images.currentIndex(), len(self._entries)
         following = [(place + step) % n for step in range(1, n)]
-        missing = () if self._bench.desk.project is None else self._bench.desk.project.missing
-        there = [i for i in following if self._entries[i][1] is not None or self._entries[i][0] not in missing]
-        index = next((i for i in there if not self._bench.is_marked(*self._entries[i])), None)
+        index = next((i for i in following if self._is_to_do(*self._entries[i])), None)
         if index is not None:
             self._on_chosen(index)
         else:
             messages.info("Every image has marks. Open another image to go on.")
+
+    def _is_to_do(self, name: str, layer: Any) -> bool:
+        if self._bench.is_marked(name, layer):
+            return False
+        return layer is not None or not self._bench.desk.open_project.images[name].missing
 
     # --------------------------------------------------------------------- projects
 
@@ -156,7 +159,6 @@ class Projects(QObject):
     def open(self, path: Path) -> None:
         """Open a project folder."""
         messages.guarded(lambda: self._bench.open_project(path))
-        self.list_images()  # also where none of them could be shown
 
     def ask_and_save(self) -> None:
         """Ask for a new folder and go on with a copy of the project there."""
@@ -229,11 +231,12 @@ class Projects(QObject):
             self._notices.clear("notes")
 
     def _forget(self) -> None:
-        """Take the notices of another project away."""
+        """Take the notices of another project away, and list its images, also where none of them can be shown."""
         self._conflicts.clear()
         for kind in ("notes", "conflict", "removed", "unsaved", "failed"):
             self._notices.clear(kind)
         self._tell_missing()
+        self.list_images()
 
     def show_conflicts(self, name: str, pixels: int) -> None:
         """Show, or take away, how many pixels of an image are said to be two things."""
