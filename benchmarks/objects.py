@@ -107,17 +107,17 @@ def _measured(key: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _judged(trainer: Trainer, pixels: NDArray[np.float32], true: NDArray[np.int32]) -> dict[str, dict[str, float]]:
-    classes, parted = told_apart(trainer.probabilities(pixels), trainer.least_px)
+    classes, parted = told_apart(*trainer.predicted(pixels), trainer.least_px)
     components = ndimage.label(classes > BACKGROUND)[0].astype(np.int32)
     return {"objects": compare(parted, true), "components": compare(components, true)}
 
 
 def told_apart(
-    probabilities: NDArray[np.floating[Any]], least_px: Mapping[int, int]
+    probabilities: NDArray[np.floating[Any]], inwardness: NDArray[np.float32] | None, least_px: Mapping[int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Class ids and object ids, (*S), of probabilities, (K, *S); objects of each class have at least so many pixels."""
-    classes = np.asarray(probabilities.argmax(0) + 1, np.uint8)
-    return classes, fragments_of(classes, certainty=probabilities.max(0), least_px=least_px).objects()
+    """Class ids and object ids, (*S), of a prediction, (K, *S); objects of each class have at least so many pixels."""
+    classes, certainty = np.asarray(probabilities.argmax(0) + 1, np.uint8), probabilities.max(0)
+    return classes, fragments_of(classes, certainty=certainty, inwardness=inwardness, least_px=least_px).objects()
 
 
 def _pictures(image_set: ImageSet, limit: int) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:

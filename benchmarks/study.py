@@ -159,7 +159,7 @@ def taught(project: Project, key: dict[str, Any], judges: Sequence[Judge]) -> di
     try:
         for _ in train(trainer, [key["seconds"]], device=key["device"]):
             pass
-        found = judged(trainer.probabilities, judges, len(project.classes), trainer.least_px)
+        found = judged(trainer.predicted, judges, len(project.classes), trainer.least_px)
         return {"steps": trainer.steps, **found}
     finally:
         trainer.close()
@@ -200,12 +200,12 @@ def _by_forest(project: Project, key: dict[str, Any], judges: Sequence[Judge]) -
     forest.fit(marked)
     return {
         "trained_s": round(time.perf_counter() - began_s, 1),
-        **judged(forest.probabilities, judges, len(project.classes), least_told(sizes)),
+        **judged(lambda pixels: (forest.probabilities(pixels), None), judges, len(project.classes), least_told(sizes)),
     }
 
 
 def judged(
-    says: Callable[[NDArray[np.float32]], NDArray[np.floating[Any]]],
+    says: Callable[[NDArray[np.float32]], tuple[NDArray[np.floating[Any]], NDArray[np.float32] | None]],
     judges: Sequence[Judge],
     n_classes: int,
     least_px: Mapping[int, int],
@@ -215,7 +215,7 @@ def judged(
     Parameters
     ----------
     says : callable
-        float32 (C, Y, X) → probabilities (K, Y, X).
+        float32 (C, Y, X) → probabilities (K, Y, X), and the inwardness (Y, X) where it is known.
     judges : sequence of Judge
         Those whose truth is background only are left out.
     n_classes : int
@@ -230,7 +230,7 @@ def judged(
     shown = [item for item in judges if (item.truth > BACKGROUND).any()]
     found, precision = [], []
     for item in shown:
-        classes, parted = told_apart(says(item.pixels), least_px)
+        classes, parted = told_apart(*says(item.pixels), least_px)
         found.append(classes)
         precision.append(compare(parted, item.objects)["ap"])
     return {**summed(found, shown, n_classes), "ap50": round(float(np.median(precision)), 4)}

@@ -21,7 +21,7 @@ from napari_weakseg.core.project import Project
 from napari_weakseg.engine.factory import checkpoints_of, trainer_factory
 from napari_weakseg.engine.messages import Frame
 from napari_weakseg.engine.protocol import TrainerProtocol
-from napari_weakseg.engine.showing import class_ids, percent
+from napari_weakseg.engine.showing import for_store
 from napari_weakseg.engine.stored_objects import find_stored_objects
 
 if TYPE_CHECKING:
@@ -160,8 +160,8 @@ def predict_on(
         for group in _groups([start for start in starts if start not in store.done(frame)])
     )
     for frame, tiles in _as_they_come(tasks, _AHEAD * workers):
-        for start, labels, certainty in tiles:
-            store.write(frame, start, labels, certainty)
+        for start, predicted in tiles:
+            store.write(frame, start, *predicted)
         on_progress(f"Predicting “{name}”", store.share)
     for share in find_stored_objects(project, image, store, least_px, split=split, min_px=min_px) if objects else ():
         on_progress(f"Telling the objects of “{name}” apart", share)
@@ -225,7 +225,7 @@ def _looked_up(job: _Job) -> tuple[str, dict[int, int], list[Start]]:
 
 def _predicted(
     job: _Job, made_by: str, frame: Frame, group: tuple[Start, ...]
-) -> tuple[Frame, list[tuple[Start, NDArray[np.uint8], NDArray[np.uint8]]]]:
+) -> tuple[Frame, list[tuple[Start, tuple[NDArray[np.uint8], ...]]]]:
     with _busy:
         trainer, found = _trainer(job)
         if found != made_by:
@@ -235,4 +235,4 @@ def _predicted(
             )
         others = set(trainer.tile_starts(job.image)) - set(group)
         tiles = trainer.predict(job.image, frame, done=others)
-        return frame, [(t.start, class_ids(t.probabilities), percent(t.probabilities)) for t in tiles]
+        return frame, [(tile.start, for_store(tile)) for tile in tiles]

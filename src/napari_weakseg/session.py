@@ -313,7 +313,7 @@ class Session:
         name : str
         path : path
             Folder of the store: class ids, uint8 (*label_shape), in ``0``; how sure they are, uint8, in percent, in
-            ``certainty/0``.
+            ``certainty/0``; how far inside its object each pixel lies, likewise, in ``inwardness/0``.
         objects : bool
             Ids of single objects too, int32, in ``labels/objects/0``, and a table of them, ``objects.csv``. They are
             found anew each time, when all is predicted.

@@ -27,8 +27,8 @@ def labels(value: int, shape: tuple[int, int] = (20, 30)) -> np.ndarray:
 
 def test_pieces_are_found_again(tmp_path: Path, image: ProjectImage) -> None:
     store = PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network")
-    store.write((1,), (20, 30), labels(2), labels(90))
-    store.write((0,), (0, 0), labels(1), labels(90))
+    store.write((1,), (20, 30), labels(2), labels(90), labels(50))
+    store.write((0,), (0, 0), labels(1), labels(90), labels(50))
     again = PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network")
     assert again.done((1,)) == {(20, 30)}
     assert again.done((0,)) == {(0, 0)}
@@ -49,18 +49,19 @@ def test_it_is_an_ome_zarr_image_with_axes_and_pixel_size(tmp_path: Path, image:
 
 def test_a_line_that_a_kill_cut_off_does_not_count(tmp_path: Path, image: ProjectImage) -> None:
     store = PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network")
-    store.write((0,), (0, 0), labels(1), labels(90))
-    store.write((0,), (20, 0), labels(1), labels(90))
+    store.write((0,), (0, 0), labels(1), labels(90), labels(50))
+    store.write((0,), (20, 0), labels(1), labels(90), labels(50))
     done = tmp_path / "s.ome.zarr" / "done.txt"
     done.write_bytes(done.read_bytes()[:-3])
     again = PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network")
     assert again.done((0,)) == {(0, 0)}
-    again.write((0,), (20, 0), labels(2), labels(90))
+    again.write((0,), (20, 0), labels(2), labels(90), labels(50))
     assert PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network").done((0,)) == {(0, 0), (20, 0)}
 
 
 def test_what_another_network_said_is_thrown_away(tmp_path: Path, image: ProjectImage) -> None:
-    PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network").write((0,), (0, 0), labels(1), labels(90))
+    store = PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network")
+    store.write((0,), (0, 0), labels(1), labels(90), labels(50))
     store = PredictionStore(tmp_path / "s.ome.zarr", image, 2, "another")
     assert not store.done((0,))
     assert not zarr.open_array(tmp_path / "s.ome.zarr" / "0", mode="r")[:].any()
@@ -73,16 +74,18 @@ def test_a_store_that_a_kill_left_half_made_is_made_anew(
         patched.setattr(zarr.Group, "create_array", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network")
-    PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network").write((0,), (0, 0), labels(1), labels(90))
+    store = PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network")
+    store.write((0,), (0, 0), labels(1), labels(90), labels(50))
     assert zarr.open_array(tmp_path / "s.ome.zarr" / "0", mode="r")[:].sum() == 600
 
 
 def test_gives_back_what_was_written(tmp_path: Path, image: ProjectImage) -> None:
     store = PredictionStore(tmp_path / "s.ome.zarr", image, 2, "a network")
-    store.write((1,), (20, 30), labels(2), labels(90))
-    found, certainty = store.read((1,), (slice(10, 40), slice(20, 60)))
+    store.write((1,), (20, 30), labels(2), labels(90), labels(50))
+    found, certainty, inwardness = store.read((1,), (slice(10, 40), slice(20, 60)))
     np.testing.assert_array_equal(found, np.pad(labels(2), ((10, 0), (10, 0))))
     np.testing.assert_array_equal(certainty, np.pad(labels(90), ((10, 0), (10, 0))))
+    np.testing.assert_array_equal(inwardness, np.pad(labels(50), ((10, 0), (10, 0))))
 
 
 def test_objects_lie_beside_and_go_with_the_prediction(tmp_path: Path, image: ProjectImage) -> None:

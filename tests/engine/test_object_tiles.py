@@ -30,7 +30,14 @@ def scene(shape: tuple[int, ...], rng: np.random.Generator, *, radius: float, n:
             marked[ball & (away < 2)] = i
     doubt = ndimage.gaussian_filter(rng.normal(size=shape), 2)
     certainty = np.clip(0.97 + 0.1 * doubt / doubt.std(), 0.4, 0.999).astype(np.float32)
-    return Said(classes, np.where(marked > 0, np.float32(1), certainty), marked, np.zeros(shape, bool))
+    inwardness = np.clip(0.5 + 0.3 * ndimage.gaussian_filter(rng.normal(size=shape), 3), 0.05, 1).astype(np.float32)
+    return Said(classes, np.where(marked > 0, np.float32(1), certainty), inwardness, marked, np.zeros(shape, bool))
+
+
+def surely(classes: NDArray[np.uint8], marked: NDArray[np.int32]) -> Said:
+    """Nothing is known of how far inside a pixel lies."""
+    shape = classes.shape
+    return Said(classes, np.full(shape, 0.999, np.float32), np.zeros(shape), marked, np.zeros(shape, bool))
 
 
 def by_tile(said: Said, tiles: Tiles) -> tuple[NDArray[np.int32], FragmentTable, FragmentsByTile]:
@@ -42,7 +49,7 @@ def by_tile(said: Said, tiles: Tiles) -> tuple[NDArray[np.int32], FragmentTable,
 
     for index in np.ndindex(*tiles.counts):
         window = tiles.window(index)
-        part = Said(said.classes[window], said.certainty[window], said.marked[window], said.exact[window])
+        part = Said(*(x[window] for x in (said.classes, said.certainty, said.inwardness, said.marked, said.exact)))
         ids[tiles.cell(index)] = found.take(index, part, found.cut(part), before)
     return ids, found.table(), found
 
@@ -59,7 +66,7 @@ def same_parts(a: NDArray[np.int32], b: NDArray[np.int32]) -> bool:
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1), st.integers(0, 60))
 def test_tiled_is_whole(shape: tuple[int, ...], window: tuple[int, int], seed: int, split: float, min_px: int) -> None:
     said = scene(shape, np.random.default_rng(seed), radius=window[1] / 3, n=40)
-    whole = fragments_of(said.classes, certainty=said.certainty, marked=said.marked)
+    whole = fragments_of(said.classes, certainty=said.certainty, inwardness=said.inwardness, marked=said.marked)
     tiles = Tiles(shape, *window)
     assert max(tiles.counts) > 1
     ids, table, _ = by_tile(said, tiles)
@@ -71,7 +78,7 @@ def test_tiled_is_whole(shape: tuple[int, ...], window: tuple[int, int], seed: i
 @both
 def test_a_frame_that_fits_into_one_window_is_the_whole(shape: tuple[int, ...], window: tuple[int, int]) -> None:
     said = scene(shape, np.random.default_rng(0), radius=30, n=12)
-    whole = fragments_of(said.classes, certainty=said.certainty, marked=said.marked)
+    whole = fragments_of(said.classes, certainty=said.certainty, inwardness=said.inwardness, marked=said.marked)
     ids, table, found = by_tile(said, Tiles(shape, 200, 10))
     assert same_parts(ids, whole.ids)
     np.testing.assert_array_equal(np.sort(table.depth), np.sort(whole.depth))
@@ -89,7 +96,7 @@ def test_what_is_larger_than_a_window_is_one_object(
     classes = np.full(shape, 2, np.uint8)
     if not everywhere:
         classes[..., :3] = classes[:2] = 1
-    said = Said(classes, np.full(shape, 0.999, np.float32), np.zeros(shape, np.int32), np.zeros(shape, bool))
+    said = surely(classes, np.zeros(shape, np.int32))
     ids, table, _ = by_tile(said, Tiles(shape, *window))
     objects = table.numbers()[ids]
     np.testing.assert_array_equal(objects, classes == 2)
@@ -105,8 +112,7 @@ def test_what_is_larger_than_a_halo_is_one_object(
     rng = np.random.default_rng(seed)
     middle = np.array([rng.uniform(0, size) for size in shape]).reshape(-1, *[1] * len(shape))
     ball = ((np.indices(shape) - middle) ** 2).sum(0) < (halos * window[1]) ** 2
-    nothing = np.zeros(shape, np.int32)
-    said = Said(np.where(ball, np.uint8(2), np.uint8(1)), np.full(shape, 0.999, np.float32), nothing, nothing > 0)
+    said = surely(np.where(ball, np.uint8(2), np.uint8(1)), np.zeros(shape, np.int32))
     ids, table, _ = by_tile(said, Tiles(shape, *window))
     np.testing.assert_array_equal(table.numbers(split=split)[ids], ball)
 
@@ -120,7 +126,7 @@ def test_a_mark_across_a_border_makes_one_object(shape: tuple[int, ...], window:
         width = 2 + (x // 4) % 2
         classes[(*(slice(m - width, m + width + 1) for m in middle), x)] = 2
     marked[(*middle, slice(2, shape[-1] - 2))] = 7
-    said = Said(classes, np.full(shape, 0.999, np.float32), marked, np.zeros(shape, bool))
+    said = surely(classes, marked)
     for split in (0.0, 1.0):
         ids, table, _ = by_tile(said, Tiles(shape, *window))
         np.testing.assert_array_equal(table.numbers(split=split)[ids], classes == 2)

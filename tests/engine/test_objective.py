@@ -29,6 +29,7 @@ BARE = {
     "claim_weight": 0,
     "approximation_weight": 0,
     "separation_weight": 0,
+    "inwardness_weight": 0,
     "rough_weight": 0,
     "bag_weight": 0,
 }
@@ -52,6 +53,7 @@ def outputs(shape: tuple[int, ...], n: int = 2, seed: int = 0, *, second: bool =
         levels,
         drawn(n, K, *(size // 8 for size in shape)),
         drawn(n, K, *shape) if second else None,
+        drawn(n, 1, *shape),
     )
 
 
@@ -62,7 +64,7 @@ def given(allowed: Tensor, *, exact: int = 0, **fields: Tensor) -> Given:
     usual = {"painted": known, "claim": nothing, "claim_weight": nothing, "interface": nothing + 255}
     return Given(
         allowed,
-        {**usual, "approximation": nothing + 255, **fields},
+        {**usual, "approximation": nothing + 255, "inwardness": nothing + 255, **fields},
         torch.zeros(n, K, dtype=torch.int8),
         torch.zeros(n, K, dtype=torch.bool),
         Boxes.of([], len(shape)),
@@ -234,7 +236,7 @@ def test_an_unlabelled_image_teaches_nothing_by_itself(shape: tuple[int, ...]) -
     out = outputs(shape, 1)
     config = TrainConfig(multiscale_weight=1, tag_weight=1)
     loss = total(config, out, given(torch.ones(1, K, *shape, dtype=torch.bool)))
-    tensors = [out.logits, out.approximation, out.separation, *out.levels, out.class_maps]
+    tensors = [out.logits, out.approximation, out.separation, *out.levels, out.class_maps, out.inwardness]
     gradients = torch.autograd.grad(loss, tensors, allow_unused=True)
     assert loss.item() == 0
     assert all(g is None or not g.any() for g in gradients)
@@ -251,6 +253,7 @@ def partly_known(shape: tuple[int, ...], n: int, exact: int, seed: int) -> Given
     allowed[:exact] = F.one_hot(drawn(K)[:exact].long(), K).movedim(-1, 1).bool()
     box = [(n - 1, 2, [2] * len(shape), [9] * len(shape)), (0, 3, [-3] * len(shape), [6] * len(shape))]
     every = {"claim": K + 1, "claim_weight": 256, "rough": K + 1, "approximation": K + 1, "interface": 2}
+    every["inwardness"] = 201
     named = {name: drawn(high) for name, high in every.items()}
     return Given(
         allowed,
@@ -267,7 +270,7 @@ def partly_known(shape: tuple[int, ...], n: int, exact: int, seed: int) -> Given
 def with_an_unlabelled_patch(known: Given, *, counted: bool) -> Given:
     """Add a patch of which nothing is known, as the sampler gives it; whether it is counted as unmarked."""
     assert known.trust is not None
-    nothing = {"approximation": 255, "interface": 255}
+    nothing = {"approximation": 255, "interface": 255, "inwardness": 255}
 
     def longer(x: Tensor, fill: int) -> Tensor:
         return torch.cat([x, torch.full_like(x[:1], fill)])

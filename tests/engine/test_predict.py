@@ -13,12 +13,12 @@ from napari_weakseg.engine.predict import Tiles, predict_tiles
 
 
 def pointwise(frame: NDArray[np.float32]) -> Any:
-    def probabilities(region: Region) -> NDArray[np.float32]:
+    def predicted(region: Region) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         p = frame[region]
         assert p.shape == shape_of(region)
-        return np.stack([p, 1 - p])
+        return np.stack([p, 1 - p]), p / 2
 
-    return probabilities
+    return predicted
 
 
 @st.composite
@@ -50,6 +50,7 @@ def test_gives_every_pixel_once_and_as_the_whole_would(case: dict[str, Any], see
         assert tile.probabilities.dtype == np.float16
         times[place] += 1
         result[(slice(None), *place)] = tile.probabilities
+        np.testing.assert_allclose(tile.inwardness, tile.probabilities[0] / 2, atol=1e-3)
     asked = case["region"] or tuple(slice(0, n) for n in shape)
     wanted = np.zeros(shape, int)
     wanted[asked] = 1
@@ -87,9 +88,9 @@ def test_what_is_on_the_screen_comes_first() -> None:
 def test_can_be_left_at_any_moment() -> None:
     asked = []
 
-    def window(region: Region) -> NDArray[np.float32]:
+    def window(region: Region) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         asked.append(region)
-        return np.full((2, *shape_of(region)), 0.5, np.float32)
+        return np.full((2, *shape_of(region)), 0.5, np.float32), np.ones(shape_of(region), np.float32)
 
     tiles = predict_tiles(window, Tiles((1000, 1000), 32, 8))
     next(tiles)
@@ -102,10 +103,10 @@ def test_memory_grows_with_a_row_and_not_with_the_frame(first: Region | None) ->
     window_px = 32
     calls = 0
 
-    def window(region: Region) -> NDArray[np.float32]:
+    def window(region: Region) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         nonlocal calls
         calls += 1
-        return np.full((2, *shape_of(region)), 0.5, np.float32)
+        return np.full((2, *shape_of(region)), 0.5, np.float32), np.ones(shape_of(region), np.float32)
 
     tiles = predict_tiles(window, Tiles((1000, 1000), window_px, 8), first=first)
     kept = 0

@@ -65,6 +65,7 @@ def test_shapes_are_always_the_same(sampler: Callable[..., Sampler], shape: tupl
             "claim": torch.uint8,
             "claim_weight": torch.uint8,
             "interface": torch.uint8,
+            "inwardness": torch.uint8,
             "approximation": torch.uint8,
         }
         assert all(x.shape == (8, 32, 32) for x in batch.fields.values())

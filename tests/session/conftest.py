@@ -104,7 +104,7 @@ class FakeTrainer:
             shares = np.zeros((2, stop - top, columns.stop - columns.start), np.float16)
             shares[1] = 0.75
             shares[0] = 0.25
-            yield Tile((top, columns.start), (stop, columns.stop), shares)
+            yield Tile((top, columns.start), (stop, columns.stop), shares, np.zeros(shares.shape[1:]))
 
     def suggest(self, n: int, *, query: str = "mixture") -> Generator[str, None, list[Suggestion]]:
         for stage in ("Looking at “a”", "Looking at “b”"):
@@ -129,8 +129,9 @@ class FakeTrainer:
         start: tuple[int, ...],
         labels: NDArray[np.uint8],
         certainty: NDArray[np.float32],
+        inwardness: NDArray[np.float32],
     ) -> Fragments:
-        return fragments_of(labels, certainty=certainty)
+        return fragments_of(labels, certainty=certainty, inwardness=inwardness)
 
     def grown(self, image: str, frame: tuple[int, ...]) -> NDArray[np.uint8]:
         self._do("grown", image)

@@ -178,7 +178,7 @@ def test_another_image_of_the_same_name_is_not_gone_on_with(trained: Path, tmp_p
             image = project.add_image(tmp_path / folder / "same.tif")
             stores.append(PredictionStore(tmp_path / "out", image, 2, "weights"))
             if folder == "a":
-                stores[0].write((), (0, 0), np.ones((64, 64), np.uint8), np.ones((64, 64), np.uint8))
+                stores[0].write((), (0, 0), *np.ones((3, 64, 64), np.uint8))
                 assert PredictionStore(tmp_path / "out", image, 2, "weights").done(()) == {(0, 0)}
             project.remove_image("same")
     assert not stores[1].done(())
@@ -196,7 +196,7 @@ def test_objects_of_a_stack_are_numbered_through_and_listed_once(tmp_path: Path)
         image = project.add_image(pixels, name="stack", axes="ZYX", pixel_size=sizes)
         store = PredictionStore(tmp_path / "out.ome.zarr", image, 2, "somebody")
         for i, frame in enumerate(labels):
-            store.write((i,), (0, 0), frame, np.full(frame.shape, 99, np.uint8))
+            store.write((i,), (0, 0), frame, *np.full((2, *frame.shape), 99, np.uint8))
         assert list(find_stored_objects(project, image, store, min_px=1))[-1] == 1
         ids = np.asarray(zarr.open_array(store.path / "labels" / "objects" / "0", mode="r")[:])
     with (store.path / TABLE).open(encoding="utf-8-sig", newline="") as file:

@@ -94,7 +94,12 @@ class FakeTrainer:
                 )
                 labels = self._classes(image, frame, part)
                 chances = np.stack([labels == i for i in self.project.classes.ids]).astype(np.float32)
-                yield Tile(tuple(s.start for s in part), tuple(s.stop for s in part), chances)
+                yield Tile(
+                    tuple(s.start for s in part),
+                    tuple(s.stop for s in part),
+                    chances,
+                    np.zeros(labels.shape),
+                )
 
     def suggest(self, n: int, *, query: str = "mixture") -> Generator[str, None, list[Suggestion]]:
         found = []
@@ -123,8 +128,9 @@ class FakeTrainer:
         start: tuple[int, ...],
         labels: NDArray[np.uint8],
         certainty: NDArray[np.float32],
+        inwardness: NDArray[np.float32],
     ) -> Fragments:
-        return fragments_of(labels, certainty=certainty)
+        return fragments_of(labels, certainty=certainty, inwardness=inwardness)
 
     def grown(self, image: str, frame: tuple[int, ...]) -> NDArray[np.uint8]:
         from scipy import ndimage

@@ -54,6 +54,8 @@ class TrainConfig(BaseModel):
     dice_weight, claim_weight, approximation_weight, separation_weight : float
         Weights of terms beside the set loss: overlap, grown masks, how the partial masks look, borders between touching
         objects; 0 leaves a term out.
+    inwardness_weight : float
+        Weight of how far inside its object a pixel lies, by which touching objects are told apart.
     rough_weight : float
         Weight of masks that were given as rough, imported or machine-made.
     trust : bool
@@ -113,6 +115,7 @@ class TrainConfig(BaseModel):
     claim_weight: float = Field(default=0.5, ge=0)
     approximation_weight: float = Field(default=0.1, ge=0)
     separation_weight: float = Field(default=0.1, ge=0)
+    inwardness_weight: float = Field(default=0.5, ge=0)
     rough_weight: float = Field(default=0.5, ge=0)
     trust: bool = True
     doubt_background: bool = True

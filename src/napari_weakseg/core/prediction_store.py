@@ -1,7 +1,7 @@
 """A prediction on disk, written piece by piece and gone on with where it was stopped: for images beyond memory.
 
-An OME-Zarr 0.5 folder: class ids are the image itself, how sure they are lies in ``certainty``, and the ids of objects,
-where they were asked for, in ``labels/objects``.
+An OME-Zarr 0.5 folder: class ids are the image itself, how sure they are lies in ``certainty``, how far inside its
+object each pixel lies in ``inwardness``, and the ids of objects, where they were asked for, in ``labels/objects``.
 """
 
 import shutil
@@ -27,8 +27,8 @@ __all__ = ["PredictionStore", "file_of", "is_store"]
 
 _CHUNK_PX = {2: 512, 3: 64}
 _STATE, _DONE = "weakseg.json", "done.txt"
-_LABELS, _CERTAINTY, _OBJECTS = "0", "certainty/0", "labels/objects/0"
-_LAYOUT = 2
+_LABELS, _CERTAINTY, _INWARDNESS, _OBJECTS = "0", "certainty/0", "inwardness/0", "labels/objects/0"
+_LAYOUT = 3
 
 
 def is_store(path: Path) -> bool:
@@ -42,7 +42,9 @@ def file_of(path: Path) -> str:
 
 
 class PredictionStore:
-    """Class ids of all frames of an image, uint8, 0 = not predicted yet; and how sure they are, uint8, in percent.
+    """Class ids of all frames of an image, 0 = not predicted yet; how sure they are, and the inwardness, in percent.
+
+    All uint8.
 
     Parameters
     ----------
@@ -87,7 +89,7 @@ class PredictionStore:
                 )
             if {key: value for key, value in found.items() if key != "objects"} != self._state:
                 self._begin()
-        self._labels, self._certainty = self._open(_LABELS), self._open(_CERTAINTY)
+        self._labels, self._certainty, self._inwardness = map(self._open, (_LABELS, _CERTAINTY, _INWARDNESS))
         self._done: defaultdict[tuple[int, ...], set[tuple[int, ...]]] = defaultdict(set)
         self._written = 0
         self._read_done()
@@ -97,9 +99,15 @@ class PredictionStore:
         return self._done[tuple(frame)]
 
     def write(
-        self, frame: Sequence[int], start: Sequence[int], labels: NDArray[np.uint8], certainty: NDArray[np.uint8]
+        self,
+        frame: Sequence[int],
+        start: Sequence[int],
+        labels: NDArray[np.uint8],
+        certainty: NDArray[np.uint8],
+        inwardness: NDArray[np.uint8],
     ) -> None:
-        """Write a piece of a frame that begins at `start`: class ids, and their certainty in percent, uint8 (*S)."""
+        """Write a piece of a frame that begins at `start`: class ids, certainty and inwardness in percent, (*S)."""
+        self._put(self._inwardness, frame, start, inwardness)
         self._put(self._certainty, frame, start, certainty)
         self._put(self._labels, frame, start, labels)
         with storage_errors(self.path), (self.path / _DONE).open("a", encoding="ascii") as file:
@@ -107,9 +115,14 @@ class PredictionStore:
         self._done[tuple(frame)].add(tuple(start))
         self._written += labels.size
 
-    def read(self, frame: Sequence[int], region: Region) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Read class ids and their certainty in percent in a region of a frame, uint8 (*S)."""
-        return self._get(self._labels, frame, region), self._get(self._certainty, frame, region)
+    def read(
+        self, frame: Sequence[int], region: Region
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+        """Read class ids, certainty and inwardness in percent in a region of a frame, uint8 (*S)."""
+        labels, certainty, inwardness = (
+            self._get(array, frame, region) for array in (self._labels, self._certainty, self._inwardness)
+        )
+        return labels, certainty, inwardness
 
     def all_labels(self) -> NDArray[np.uint8]:
         """Read all class ids, (*label_shape)."""
@@ -154,6 +167,7 @@ class PredictionStore:
         self._drop_objects()
         self._make(_LABELS, np.uint8)
         self._make(_CERTAINTY, np.uint8)
+        self._make(_INWARDNESS, np.uint8)
         write_json(self.path / _STATE, self._state)
 
     def _drop_objects(self) -> None:

@@ -28,6 +28,7 @@ _NOTHING: dict[str, Any] = {
     "claim_weight": 0.0,
     "approximation_weight": 0.0,
     "separation_weight": 0.0,
+    "inwardness_weight": 0.0,
     "rough_weight": 0.0,
     "trust": False,
     "doubt_background": False,

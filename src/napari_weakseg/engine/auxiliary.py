@@ -1,4 +1,4 @@
-"""Losses of the auxiliary heads: approximation, separation of touching objects, and coarser decoder levels.
+"""Losses of the auxiliary heads: approximation, separation of touching objects, inwardness, coarser decoder levels.
 
 Symbols and promises as in `losses`: static shapes, no wait for the device, a term without a pixel is 0.
 """
@@ -10,10 +10,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_weakseg.engine.inwardness import MOST_INWARD
 from napari_weakseg.engine.losses import certain_classes, full_precision, set_loss, weighted_mean
 from napari_weakseg.engine.targets import IGNORE
 
-__all__ = ["IGNORE", "approximation_loss", "level_loss", "multiscale_loss", "separation_loss", "tri_pool"]
+__all__ = [
+    "IGNORE",
+    "approximation_loss",
+    "inwardness_loss",
+    "level_loss",
+    "multiscale_loss",
+    "separation_loss",
+    "tri_pool",
+]
 
 
 def approximation_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -65,6 +74,25 @@ def separation_loss(logits: Tensor, target: Tensor, *, positive_weight: float | 
         ratio = z.new_full((), positive_weight)
     nll = F.binary_cross_entropy_with_logits(z, positive, reduction="none")
     return weighted_mean(nll, ratio * positive + negative)
+
+
+def inwardness_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy with a soft target: how far inside its object a pixel lies.
+
+    Parameters
+    ----------
+    logits : float Tensor, (N, 1, *S) or (N, *S)
+    target : uint8 Tensor, (N, *S)
+        As made by `inwardness.inwardness_target`; `IGNORE` is left out.
+
+    Returns
+    -------
+    Tensor, ()
+    """
+    z = full_precision(logits).reshape(target.shape)
+    known = target != IGNORE
+    nll = F.binary_cross_entropy_with_logits(z, (target.to(z.dtype) / MOST_INWARD).clamp_max(1), reduction="none")
+    return weighted_mean(nll, known.to(z.dtype))
 
 
 def tri_pool(allowed: Tensor, window: int | Sequence[int]) -> tuple[Tensor, Tensor]:

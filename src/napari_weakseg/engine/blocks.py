@@ -16,6 +16,7 @@ from napari_weakseg.core.knowledge import INTERFACE_UNKNOWN, Knowledge
 from napari_weakseg.core.project_image import ProjectImage
 from napari_weakseg.core.regions import Region, intersection, region_of, shape_of, whole
 from napari_weakseg.engine.growth import GrowthState
+from napari_weakseg.engine.inwardness import inwardness_target, whole_objects
 from napari_weakseg.engine.outline import Outline, outline
 from napari_weakseg.engine.planes import seen
 from napari_weakseg.engine.rough import Rough, rough_of
@@ -157,8 +158,18 @@ class Block:
     allowed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     marked_at: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     held_at: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    _inward: tuple[Knowledge, GrowthState | None, NDArray[np.uint8]] | None = None
     _outlined: tuple[Knowledge, Outline | None] | None = None
     _measured: tuple[Knowledge, dict[int, list[tuple[float, float]]]] | None = None
+
+    @property
+    def inwardness(self) -> NDArray[np.uint8]:
+        """Target of the head that tells objects apart, uint8 (*S); made once for what is known and has grown now."""
+        made = self._inward
+        if made is None or made[0] is not self.knowledge or made[1] is not self.growth:
+            ids, known = whole_objects(self.knowledge, self.growth, self.claim)
+            made = self._inward = self.knowledge, self.growth, inwardness_target(ids, known, sampling=self.spacing)
+        return made[2]
 
     @property
     def outline(self) -> Outline | None:

@@ -101,22 +101,7 @@ class FilterBank(nn.Module):
         if step > 1:
             pool = F.avg_pool2d if self.ndim == 2 else F.avg_pool3d
             x = pool(x, step, ceil_mode=True, count_include_pad=False)
-        return self._derivatives(self._smoothed(x, sigma / step), sigma / step), step
-
-    def _smoothed(self, x: Tensor, sigma: float) -> Tensor:
-        """Gaussian smoothing as sums of shifted images: convolutions of a single channel are slow on processors."""
-        radius = max(1, math.ceil(2.5 * sigma))
-        weights = [math.exp(-0.5 * (at / sigma) ** 2) for at in range(radius + 1)]
-        total = 2 * sum(weights) - weights[0]
-        for axis in range(2, x.ndim):
-            n = x.shape[axis]
-            margin = [radius * (a == axis) for a in range(x.ndim - 1, 1, -1) for _ in "<>"]
-            wide = F.pad(x, margin, mode="replicate")
-            x = wide.narrow(axis, radius, n) * (weights[0] / total)
-            for at, weight in enumerate(weights[1:], 1):
-                for start in (radius - at, radius + at):
-                    x.add_(wide.narrow(axis, start, n), alpha=weight / total)
-        return x
+        return self._derivatives(smoothed(x, sigma / step), sigma / step), step
 
     def _derivatives(self, smooth: Tensor, sigma: float) -> Tensor:
         axes = list(range(2, 2 + self.ndim))
@@ -127,11 +112,27 @@ class FilterBank(nn.Module):
         hessian = {
             (i, j): _second_difference(smooth, axes[i]) if i == j else _difference(first[i], axes[j]) for i, j in pairs
         }
-        structure = {pair: self._smoothed(product, _WINDOW * sigma) for pair, product in products.items()}
+        structure = {pair: smoothed(product, _WINDOW * sigma) for pair, product in products.items()}
         eigenvalues = _eigenvalues_2d if self.ndim == 2 else _eigenvalues_3d
         found = [sigma**2 * c for c in eigenvalues(hessian)]
         found += [sigma * e.clamp_min(0).sqrt() for e in eigenvalues(structure)]
         return torch.cat([smooth, sigma * gradient, *found], 1)
+
+
+def smoothed(x: Tensor, sigma: float) -> Tensor:
+    """Gaussian smoothing, (N, C, *S), as sums of shifted images: convolutions of one channel are slow on processors."""
+    radius = max(1, math.ceil(2.5 * sigma))
+    weights = [math.exp(-0.5 * (at / sigma) ** 2) for at in range(radius + 1)]
+    total = 2 * sum(weights) - weights[0]
+    for axis in range(2, x.ndim):
+        n = x.shape[axis]
+        margin = [radius * (a == axis) for a in range(x.ndim - 1, 1, -1) for _ in "<>"]
+        wide = F.pad(x, margin, mode="replicate")
+        x = wide.narrow(axis, radius, n) * (weights[0] / total)
+        for at, weight in enumerate(weights[1:], 1):
+            for start in (radius - at, radius + at):
+                x.add_(wide.narrow(axis, start, n), alpha=weight / total)
+    return x
 
 
 def _enlarged(found: Tensor, step: int, shape: Sequence[int]) -> Tensor:

@@ -28,6 +28,8 @@ class Said:
         Class ids.
     certainty : float array, (*S)
         Their probability.
+    inwardness : float array, (*S)
+        How far inside its object each pixel lies, in the eyes of the network, see `objects.fragments_of`.
     marked : int32 array, (*S)
         Objects that a person has marked, 0 = none.
     exact : bool array, (*S)
@@ -36,6 +38,7 @@ class Said:
 
     classes: NDArray[np.uint8]
     certainty: NDArray[np.floating]
+    inwardness: NDArray[np.floating]
     marked: NDArray[np.int32]
     exact: NDArray[np.bool_]
 
@@ -47,6 +50,7 @@ class Said:
         region: Region,
         labels: NDArray[np.uint8],
         certainty: NDArray[np.floating],
+        inwardness: NDArray[np.floating],
     ) -> "Said":
         """Bring a prediction of a region (along the spatial axes) and the marks there together."""
         known = image.knowledge(frame, region=region)
@@ -54,6 +58,7 @@ class Said:
         return cls(
             np.where(told > 0, told, labels),
             np.where(told > 0, np.float32(1), certainty),
+            inwardness,
             np.where(told > BACKGROUND, known.seeds, 0).astype(np.int32),
             known.complete,
         )
@@ -65,6 +70,7 @@ def find_fragments(
     start: Sequence[int],
     labels: NDArray[np.uint8],
     certainty: NDArray[np.float32],
+    inwardness: NDArray[np.float32],
     *,
     least_px: Mapping[int, int] | None = None,
 ) -> Fragments:
@@ -80,14 +86,17 @@ def find_fragments(
         Predicted class ids.
     certainty : float32 array, (*S)
         Their probability.
+    inwardness : float32 array, (*S)
+        How far inside its object each pixel lies, see `objects.fragments_of`.
     least_px : mapping of int to int, optional
         Pixels that an object has at least, by class id; what the marks in the image tell where there are none.
     """
     region = region_of(start, [a + n for a, n in zip(start, labels.shape, strict=True)])
-    said = Said.about(image, frame, region, labels, certainty)
+    said = Said.about(image, frame, region, labels, certainty, inwardness)
     return fragments_of(
         said.classes,
         certainty=said.certainty,
+        inwardness=said.inwardness,
         marked=said.marked,
         spacing=image.spacing,
         least_px=least_px or least_told(sizes_of(said.marked, said.exact, said.classes)),

@@ -10,6 +10,7 @@ from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.engine import device as devices
 from napari_weakseg.engine.adam import AdamW
 from napari_weakseg.engine.augment import Geometry, apply_geometry, sample_geometry
+from napari_weakseg.engine.auxiliary import IGNORE
 from napari_weakseg.engine.bags import Boxes
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.class_shares import ClassShares
@@ -39,6 +40,7 @@ _HALVED_AT = 200  # step at which the step size has halved
 _LEAST_STEP = 0.1
 _YOUNG = 10  # the teacher averages over one in so many of all steps until its full span
 _RAMP = 200  # steps until pseudo-labels count fully
+_NOTHING = {"allowed": -2, "interface": IGNORE, "approximation": IGNORE, "inwardness": IGNORE}  # -2: all but bit 0
 
 
 class Learner:
@@ -191,7 +193,7 @@ class Learner:
             image,
             fields,
             geometry,
-            outside={"allowed": -2, "interface": 255, "approximation": 255},  # -2: every bit but the lowest
+            outside=_NOTHING,
         )
         return image, Given(
             decode(fields["allowed"], self._classes),
@@ -279,6 +281,8 @@ class Learner:
 def heads_of(config: TrainConfig) -> set[Head]:
     """Heads beside the usual ones that the terms of a configuration need."""
     heads: set[Head] = set()
+    if config.inwardness_weight:
+        heads.add("inwardness")
     if config.multiscale_weight:
         heads.add("levels")
     if config.tag_weight:

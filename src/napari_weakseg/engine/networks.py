@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 __all__ = ["Head", "Outputs", "UNet", "padded_size", "with_classes"]
 
-Head = Literal["levels", "tags", "decoder", "network"]
+Head = Literal["inwardness", "levels", "tags", "decoder", "network"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class Outputs:
         Class activation maps at the coarsest level; None without the head "tags".
     second : Tensor, (N, K, *S), or None
         Second opinion; None without the head "decoder" or "network".
+    inwardness : Tensor, (N, 1, *S), or None
+        Logit of how far inside its object a pixel lies; None without the head "inwardness".
     """
 
     logits: Tensor
@@ -47,6 +49,7 @@ class Outputs:
     levels: tuple[Tensor, ...] = ()
     class_maps: Tensor | None = None
     second: Tensor | None = None
+    inwardness: Tensor | None = None
 
 
 class UNet(nn.Module):
@@ -66,10 +69,10 @@ class UNet(nn.Module):
         Channels at half resolution; they grow from there.
     depth : int
         Levels below half resolution.
-    heads : collection of {"levels", "tags", "decoder", "network"}
-        What is said beside segmentation, approximation and separation: classes in the windows of every decoder level
-        (after Reiß et al., CVPR 2021), classes of the whole patch, and a second opinion on the segmentation from a
-        decoder or a network of its own.
+    heads : collection of {"inwardness", "levels", "tags", "decoder", "network"}
+        What is said beside segmentation, approximation and separation: how far inside its object a pixel lies, classes
+        in the windows of every decoder level (after Reiß et al., CVPR 2021), classes of the whole patch, and a second
+        opinion on the segmentation from a decoder or a network of its own.
 
     Notes
     -----
@@ -111,6 +114,7 @@ class UNet(nn.Module):
         self.decoder = _Decoder(ndim, widths, fine, classes)
         self.approximate = _class_scores(ndim, fine, classes, more=1)
         self.separate = conv(fine, 1, 1)
+        self.inwardness = _undecided(conv(fine, 1, 1)) if "inwardness" in heads else None
         self.levels = nn.ModuleList(
             _level_head(ndim, before, classes) for before in (*reversed(widths), fine) if "levels" in heads
         )
@@ -121,6 +125,11 @@ class UNet(nn.Module):
         for weights in self.parameters():
             if weights.ndim == ndim + 2:  # convolutions are much faster so, on processors as on cards
                 weights.data = weights.data.contiguous(memory_format=self._layout)
+
+    @property
+    def tells_inwardness(self) -> bool:
+        """Whether it has learned anything about how far inside its object a pixel lies."""
+        return self.inwardness is not None and any(bool(weights.any()) for weights in self.inwardness.parameters())
 
     @property
     def halo_px(self) -> int:
@@ -139,6 +148,7 @@ class UNet(nn.Module):
             tuple(head(x) for head, x in zip(self.levels, features, strict=False)),
             None if self.classify is None else self.classify(features[0]),
             self._second_opinion(image, pixel, skips),
+            None if self.inwardness is None else self.inwardness(features[-1]),
         )
 
     @torch.no_grad()
@@ -209,6 +219,13 @@ def _block(ndim: int, before: int, after: int, *, layers: int = 2) -> nn.Sequent
     for width in [before, *[after] * (layers - 1)]:
         parts += [conv(width, after, 3, padding=1, bias=False), norm(after), nn.SiLU()]
     return nn.Sequential(*parts)
+
+
+def _undecided(head: nn.Module) -> nn.Module:
+    """Let a head say the same of every pixel until it has learned something."""
+    for weights in head.parameters():
+        nn.init.zeros_(weights)
+    return head
 
 
 def _class_scores(ndim: int, before: int, classes: int, *, more: int = 0) -> nn.Module:

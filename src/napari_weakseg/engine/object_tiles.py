@@ -65,6 +65,7 @@ class FragmentsByTile:
         return cut_at_waists(
             said.classes,
             certainty=said.certainty,
+            inwardness=said.inwardness,
             marked=said.marked,
             spacing=self._spacing,
             deepest=None if said.classes.shape == self._tiles.shape else deepest,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_weakseg.core.classes import BACKGROUND
 from napari_weakseg.core.config import TrainConfig
-from napari_weakseg.engine.auxiliary import approximation_loss, level_loss, separation_loss
+from napari_weakseg.engine.auxiliary import approximation_loss, inwardness_loss, level_loss, separation_loss
 from napari_weakseg.engine.bags import Boxes, present_loss, tag_loss, tag_targets, tightness_loss
 from napari_weakseg.engine.losses import (
     certain_classes,
@@ -117,6 +117,10 @@ def objective(
     if config.separation_weight:
         terms["separation"] = config.separation_weight * separation_loss(
             out.separation[given.marked], given.fields["interface"][given.marked]
+        )
+    if config.inwardness_weight and out.inwardness is not None:
+        terms["inwardness"] = config.inwardness_weight * inwardness_loss(
+            out.inwardness[given.marked], given.fields["inwardness"][given.marked]
         )
     if config.claim_weight:
         trust = given.fields["claim_weight"].float() / 255

@@ -5,10 +5,11 @@ place that lies deepest inside; where two fragments meet, the *pass* between the
 pass is beside the shallower of the two tells whether they are one object with a waist or two that touch. Fragments and
 passes are found once; which are joined is decided after that, without any work on borders, so that a slider can ask
 again and again. How deep a pixel lies is its distance to the border, averaged over how sure of the object one asks the
-network to be: where two objects touch it is less sure, so that the pass is shallower there.
+network to be (where two objects touch it is less sure, so that the pass is shallower there), and what the network has
+learned of how far inside its object a pixel lies.
 
-A marker-controlled watershed [1]_ whose basins are merged by the dynamics of their passes [2]_; the averaged depth, the
-dynamics as a share of it, and what marks say about objects are ours.
+A marker-controlled watershed [1]_ whose basins are merged by the dynamics of their passes [2]_; the depth, the dynamics
+as a share of it, and what marks say about objects are ours.
 
 NumPy and SciPy, 2-D or 3-D alike: ``*S`` = ``(Y, X)`` or ``(Z, Y, X)``.
 
@@ -34,7 +35,8 @@ __all__ = ["Cut", "cut_at_waists", "deepest_of", "fragments_of", "least_told", "
 
 _SURE = (0.8, 0.95, 0.99)  # that the network is asked to be, beside being more sure of the class than of others
 _LEAST = 5  # percentile of the marked objects, for smaller ones to be taken for specks
-_SMOOTH_PX = 1.0  # of the depth, so that a jagged border makes no fragments
+_INWARD = 0.75  # share of the inwardness in the depth, where it is known
+_SMOOTH_PX = 1.0  # of the distance, so that a jagged border makes no fragments
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +72,7 @@ def cut_at_waists(
     classes: NDArray[np.uint8],
     *,
     certainty: NDArray[np.floating] | None = None,
+    inwardness: NDArray[np.floating] | None = None,
     marked: Ids | None = None,
     spacing: Sequence[float] | None = None,
     deepest: float | None = None,
@@ -78,7 +81,7 @@ def cut_at_waists(
 
     Parameters
     ----------
-    classes, certainty, marked, spacing
+    classes, certainty, inwardness, marked, spacing
         As of `fragments_of`.
     deepest : float, optional
         Pixels that lie deeper count as if they did not: how deep a pixel of a window lies is certain up to its distance
@@ -94,7 +97,7 @@ def cut_at_waists(
     marks: list[int] = [0]
     for class_id in np.unique(classes[classes > BACKGROUND]).tolist():
         inside = classes == class_id
-        here = _depth(inside, certainty, spacing, deepest)
+        here = _depth(inside, certainty, inwardness, spacing, deepest)
         found, objects = _basins(here, inside, np.where(inside, 0 if marked is None else marked, 0))
         ids = np.where(inside & (found > 0), found + len(of_class) - 1, ids).astype(np.int32)
         depth = np.where(inside, here, depth)
@@ -107,6 +110,7 @@ def fragments_of(
     classes: NDArray[np.uint8],
     *,
     certainty: NDArray[np.floating] | None = None,
+    inwardness: NDArray[np.floating] | None = None,
     marked: Ids | None = None,
     spacing: Sequence[float] | None = None,
     least_px: Mapping[int, int] | None = None,
@@ -119,6 +123,9 @@ def fragments_of(
         Class ids.
     certainty : float array, (*S), optional
         Probability of the class of each pixel.
+    inwardness : float array, (*S), optional
+        How far inside its object each pixel lies, in the eyes of the network: above 0 to 1, or 0 throughout where
+        nothing is known of it.
     marked : int32 array, (*S), optional
         Objects that a person has marked, 0 = none. They may be marked in part.
     spacing : sequence of float, optional
@@ -130,7 +137,7 @@ def fragments_of(
     -------
     Fragments
     """
-    cut = cut_at_waists(classes, certainty=certainty, marked=marked, spacing=spacing)
+    cut = cut_at_waists(classes, certainty=certainty, inwardness=inwardness, marked=marked, spacing=spacing)
     return Fragments(
         cut.classes,
         cut.deepest,
@@ -164,16 +171,19 @@ def least_told(marked: Sequence[tuple[int, int]]) -> dict[int, int]:
 def _depth(
     inside: NDArray[np.bool_],
     certainty: NDArray[np.floating] | None,
+    inwardness: NDArray[np.floating] | None,
     spacing: Sequence[float] | None,
     deepest: float | None,
 ) -> NDArray[np.float32]:
-    """Smoothed mean distance to the border; the end of the image is none."""
+    """Smoothed mean distance to the border, the end of the image being none; with inwardness their geometric mean."""
     away = _away(inside, spacing, deepest)
     if certainty is not None:
         away += sum(_away(inside & (certainty >= sure), spacing, deepest) for sure in _SURE)
         away /= 1 + len(_SURE)
-    smooth: NDArray[np.float32] = np.where(inside, ndimage.gaussian_filter(away, _SMOOTH_PX), 0).astype(np.float32)
-    return smooth
+    smooth = ndimage.gaussian_filter(away, _SMOOTH_PX)
+    if inwardness is not None and inwardness.any():
+        smooth = smooth ** (1 - _INWARD) * inwardness**_INWARD
+    return np.where(inside, smooth, 0).astype(np.float32)
 
 
 def _away(inside: NDArray[np.bool_], spacing: Sequence[float] | None, deepest: float | None) -> NDArray[np.float64]:

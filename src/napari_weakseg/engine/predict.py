@@ -14,7 +14,7 @@ Window = tuple[int, ...]
 
 
 def predict_tiles(
-    window_probabilities: Callable[[Region], NDArray[np.float32]],
+    predicted: Callable[[Region], tuple[NDArray[np.float32], NDArray[np.float32]]],
     grid: "Tiles",
     *,
     region: Region | None = None,
@@ -25,8 +25,8 @@ def predict_tiles(
 
     Parameters
     ----------
-    window_probabilities : callable
-        Takes a region of the frame, gives float32 probabilities (K, *window).
+    predicted : callable
+        Takes a region of the frame, gives its probabilities, float32 (K, *window), and inwardness, float32 (*window).
     grid : Tiles
     region : Region, optional
         The part of the frame to predict; all of it if not given.
@@ -38,7 +38,7 @@ def predict_tiles(
     Yields
     ------
     Tile
-        float16 probabilities.
+        float16.
 
     Notes
     -----
@@ -62,8 +62,10 @@ def predict_tiles(
         part = parts[cell]
         for window in needed[cell]:
             if window not in kept:
-                kept[window] = window_probabilities(grid.window(window)).astype(np.float16)
-        yield Tile(start_of(part), stop_of(part), _blended(grid, needed[cell], kept, part))
+                probabilities, inwardness = predicted(grid.window(window))
+                kept[window] = np.concatenate([probabilities, inwardness[None]]).astype(np.float16)
+        blended = _blended(grid, needed[cell], kept, part)
+        yield Tile(start_of(part), stop_of(part), blended[:-1], blended[-1])
         for window in needed[cell]:
             uses[window] -= 1
             if not uses[window]:
@@ -147,11 +149,11 @@ def _blended(
         if common is None:
             continue
         there, here = shifted(common, start_of(window)), shifted(common, start_of(part))
-        probabilities = kept[index][(slice(None), *there)].astype(np.float32)
+        said = kept[index][(slice(None), *there)].astype(np.float32)
         if total is None:
-            total = np.zeros((len(probabilities), *weights.shape), np.float32)
+            total = np.zeros((len(said), *weights.shape), np.float32)
         importance = _importance(shape_of(window))[there]
-        total[(slice(None), *here)] += probabilities * importance
+        total[(slice(None), *here)] += said * importance
         weights[here] += importance
     assert total is not None
     return (total / weights).astype(np.float16)

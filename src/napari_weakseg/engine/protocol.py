@@ -80,11 +80,14 @@ class Tile:
     start, stop : tuple of int
         Where it lies along the spatial axes, half-open.
     probabilities : float16 or float32 (K, *tile)
+    inwardness : float16 or float32 (*tile)
+        How far inside its object each pixel lies, above 0 to 1; 0 throughout where nothing is known of it.
     """
 
     start: tuple[int, ...]
     stop: tuple[int, ...]
     probabilities: NDArray[Any]
+    inwardness: NDArray[Any]
 
 
 class TrainerProtocol(Protocol):
@@ -150,6 +153,7 @@ class TrainerProtocol(Protocol):
         start: tuple[int, ...],
         labels: NDArray[np.uint8],
         certainty: NDArray[np.float32],
+        inwardness: NDArray[np.float32],
     ) -> "Fragments":
         """Cut a prediction that begins at `start` into fragments of objects."""
 

@@ -34,7 +34,8 @@ class Batch:
     image : float32 Tensor, (N, C, *S)
     fields : mapping of str to Tensor, (N, *S)
         allowed (int32 bit sets), painted (bool), claim and claim_weight (uint8), interface (uint8),
-        approximation (uint8); where some block has masks that may be wrong also rough (uint8) and rough_id (int32).
+        inwardness (uint8), approximation (uint8); where some block has masks that may be wrong also rough (uint8) and
+        rough_id (int32).
     exact, unmarked : int
         How many patches come from exact blocks, and from blocks without a certain pixel.
     tags : int8 Tensor, (N, K)
@@ -223,6 +224,7 @@ def _fields(block: Block, at: Region, claimed: bool) -> dict[str, tuple[NDArray[
             np.where(spared, np.uint8(INTERFACE_UNKNOWN), block.interfaces[at]),
             np.uint8(INTERFACE_UNKNOWN),
         ),
+        "inwardness": (np.where(spared, np.uint8(IGNORE), block.inwardness[at]), np.uint8(IGNORE)),
         "approximation": (np.where(spared, np.uint8(IGNORE), block.approximation[at]), np.uint8(IGNORE)),
     }
     if claimed:

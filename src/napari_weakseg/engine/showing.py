@@ -51,9 +51,11 @@ def class_ids(probabilities: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(probabilities.argmax(axis=0) + 1, np.uint8)
 
 
-def percent(probabilities: NDArray[Any]) -> NDArray[np.uint8]:
-    """Probability of the most probable class at each pixel, in percent, rounded down: float (K, *S) → uint8 (*S)."""
-    return np.asarray(100 * probabilities.max(axis=0).astype(np.float32), np.uint8)
+def for_store(tile: Tile) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """Class ids of a tile, how sure they are and the inwardness, both in percent and rounded down: uint8 (*S)."""
+    shares = tile.probabilities.max(axis=0), tile.inwardness
+    certainty, inwardness = (np.asarray(100 * share.astype(np.float32), np.uint8) for share in shares)
+    return class_ids(tile.probabilities), certainty, inwardness
 
 
 def doing(request: Request) -> str:
@@ -139,7 +141,8 @@ class Showing:
         ids: list[NDArray[np.uint8]] = []
         for tile in trainer.predict(request.image, request.frame, request.region, first=first):
             ids.append(class_ids(tile.probabilities))
-            tiles.append(Tile(tile.start, tile.stop, _kept(tile.probabilities, request)))
+            inwardness = tile.inwardness if request.objects else tile.inwardness[:0]
+            tiles.append(Tile(tile.start, tile.stop, _kept(tile.probabilities, request), inwardness))
             self._post(Preview(request.image, request.frame, tile.start, ids[-1]))
             self._unless_interrupted()
         answer = _assembled(request, tiles, ids)
@@ -147,7 +150,8 @@ class Showing:
             return answer
         self._say(f"Telling the objects of “{request.image}” apart.")
         certainty = _joined(tiles, [tile.probabilities.max(0) for tile in tiles], np.float32)
-        found = trainer.fragments(request.image, request.frame, answer.start, answer.labels, certainty)
+        inwardness = _joined(tiles, [tile.inwardness for tile in tiles], np.float32)
+        found = trainer.fragments(request.image, request.frame, answer.start, answer.labels, certainty, inwardness)
         return replace(answer, fragments=found)
 
     def _store(self, trainer: TrainerProtocol, request: Store) -> Stored:
@@ -155,7 +159,7 @@ class Showing:
         store, told = request.opened(trainer.fingerprint), Every(_TOLD_EVERY_S)
         for frame in request.frames:
             for tile in trainer.predict(request.image, frame, done=store.done(frame)):
-                store.write(frame, tile.start, class_ids(tile.probabilities), percent(tile.probabilities))
+                store.write(frame, tile.start, *for_store(tile))
                 if told.due():
                     self._say(f"Predicting “{request.image}”: {100 * store.share:.0f} %.")
                 self._unless_interrupted()

@@ -118,8 +118,9 @@ def _cut(
 
 
 def _said(store: PredictionStore, image: ProjectImage, frame: Frame, window: Region) -> Said:
-    labels, percent = store.read(frame, window)
-    return Said.about(image, frame, window, labels, percent / np.float32(100))
+    labels, *percent = store.read(frame, window)
+    certainty, inwardness = (share / np.float32(100) for share in percent)
+    return Said.about(image, frame, window, labels, certainty, inwardness)
 
 
 def _objects(

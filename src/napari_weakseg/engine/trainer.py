@@ -245,6 +245,12 @@ class Trainer:
         return self.learner.shares.even(self._says_lately(pixels)[0])
 
     def probabilities(self, pixels: NDArray[np.float32], *, live: bool = False) -> NDArray[np.float32]:
+        """Give the probabilities of `predicted`."""
+        return self.predicted(pixels, live=live)[0]
+
+    def predicted(
+        self, pixels: NDArray[np.float32], *, live: bool = False
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Predict an array that fits into memory.
 
         Parameters
@@ -256,13 +262,13 @@ class Trainer:
 
         Returns
         -------
-        float32 array, (K, *S)
+        probabilities : float32 array, (K, *S)
+        inwardness : float32 array, (*S)
+            How far inside its object each pixel lies, above 0 to 1; 0 throughout where nothing is known of it.
         """
-        if live:
-            said, _ = self.learner.voice.says(pixels, self.steps)
-        else:
-            said = self.learner.voice.says_twice(pixels, self.steps, self._config.orientation)
-        return self._early.joined(self.steps, pixels, said)
+        orientation = "fixed" if live else self._config.orientation
+        said, inwardness = self.learner.voice.predicts(pixels, self.steps, orientation)
+        return self._early.joined(self.steps, pixels, said), inwardness
 
     def predict(
         self,
@@ -279,11 +285,11 @@ class Trainer:
         place = source.frame_region(frame)
         ndim = self._project.ndim
 
-        def window(at: Region) -> NDArray[np.float32]:
+        def predicted(at: Region) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
             pixels = seen(source.source, place[:-ndim] + at, self._neighbours)
-            return self.probabilities(pixels.reshape(len(pixels), *shape_of(at)), live=live)
+            return self.predicted(pixels.reshape(len(pixels), *shape_of(at)), live=live)
 
-        yield from predict_tiles(window, self._tiles_of(image), region=region, first=first, done=done)
+        yield from predict_tiles(predicted, self._tiles_of(image), region=region, first=first, done=done)
 
     def tile_starts(self, image: str) -> list[tuple[int, ...]]:
         """Tell where the tiles of a frame begin."""
@@ -316,9 +322,11 @@ class Trainer:
         start: tuple[int, ...],
         labels: NDArray[np.uint8],
         certainty: NDArray[np.float32],
+        inwardness: NDArray[np.float32],
     ) -> Fragments:
         """Cut a prediction into fragments of objects."""
-        return find_fragments(self._project.images[image], frame, start, labels, certainty, least_px=self.least_px)
+        found = self._project.images[image]
+        return find_fragments(found, frame, start, labels, certainty, inwardness, least_px=self.least_px)
 
     def grown(self, image: str, frame: tuple[int, ...]) -> NDArray[np.uint8]:
         """Tell where the blobs of a frame have grown to."""

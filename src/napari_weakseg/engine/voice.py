@@ -12,6 +12,7 @@ from torch import Tensor
 from napari_weakseg.engine import device as devices
 from napari_weakseg.engine.augment import Orientation, views
 from napari_weakseg.engine.downsampling import Factors, shrunk, stretched
+from napari_weakseg.engine.features import smoothed
 from napari_weakseg.engine.networks import Outputs, UNet, padded_size
 from napari_weakseg.engine.teacher import settle_statistics
 
@@ -23,6 +24,8 @@ Says: TypeAlias = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDA
 _BATCHES = 4  # that the statistics are taken from
 _GROWN_UP = 40  # steps from which the student's statistics are near enough: before, probabilities differ by 0.1
 _NEVER = -1_000_000
+_LEAST_INWARD = 0.05  # for no pixel to be without depth
+_SMOOTH_PX = 2.0  # of the inwardness, as the network sees pixels: what is learned of it is coarse
 
 
 class Voice:
@@ -76,17 +79,21 @@ class Voice:
         return probabilities.cpu().numpy(), separation.cpu().numpy()
 
     @torch.inference_mode()
-    def says_twice(self, pixels: NDArray[np.float32], step: int, orientation: Orientation) -> NDArray[np.float32]:
-        """Probabilities, (K, *S), averaged over an image and its mirror image; of the image alone if it has an up.
+    def predicts(
+        self, pixels: NDArray[np.float32], step: int, orientation: Orientation
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities (K, *S) and inwardness (*S), averaged over an image and its mirror image.
 
-        The mirror image is one in Y (in volumes in Y and Z), which fits images of any shape.
+        Of the image alone if its orientation is "fixed". The mirror image is one in Y (in volumes in Y and Z), which
+        fits images of any shape.
         """
         network = self.network(step)
-        image = self._padded(network, pixels)
-        looks = views(network.ndim, orientation, square=False)[::3]
-        said = [view.undo(self._probabilities(self._seen_through(network, view.apply(image)))) for view in looks]
+        image, said = self._padded(network, pixels), []
+        for view in views(network.ndim, orientation, square=False)[::3]:
+            out = self._seen_through(network, view.apply(image))
+            said.append(view.undo(torch.cat([self._probabilities(out), self._inwardness(out)])))
         averaged: NDArray[np.float32] = torch.stack(said).mean(0)[(slice(None), *_inside(pixels))].cpu().numpy()
-        return averaged
+        return averaged[:-1], averaged[-1]
 
     @torch.inference_mode()
     def says_from_all_sides(
@@ -118,6 +125,14 @@ class Voice:
             weights = torch.from_numpy(self.class_weights).to(scores.device)
             scores = scores + weights.log().view(-1, *[1] * (scores.ndim - 1))
         return scores.softmax(0)
+
+    def _inwardness(self, out: Outputs) -> Tensor:
+        """How far inside its object each pixel lies, (1, *S); 0 where the network was not taught it."""
+        assert self._network is not None
+        if out.inwardness is None or not self._network.tells_inwardness:
+            return torch.zeros_like(self._stretched(out.separation)[0])
+        smooth = smoothed(out.inwardness.float().sigmoid(), _SMOOTH_PX)
+        return self._stretched(smooth.clamp_min(_LEAST_INWARD))[0]
 
     def _stretched(self, scores: Tensor) -> Tensor:
         return stretched(scores.float(), self._factors)
