@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 __all__ = ["SPLIT", "FragmentTable", "Fragments", "Ids"]
 
-SPLIT = 0.88
+SPLIT = 0.9
 """How deep the pass between two fragments must be, in shares of the shallower one, for them to be one object."""
 
 Ids = NDArray[np.int32]

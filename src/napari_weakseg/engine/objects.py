@@ -35,7 +35,7 @@ __all__ = ["Cut", "cut_at_waists", "deepest_of", "fragments_of", "least_told", "
 
 _SURE = (0.8, 0.95, 0.99)  # that the network is asked to be, beside being more sure of the class than of others
 _LEAST = 5  # percentile of the marked objects, for smaller ones to be taken for specks
-_INWARD = 0.75  # share of the inwardness in the depth, where it is known
+_INWARD = 2 / 3  # share of the inwardness in the depth, where it is known
 _SMOOTH_PX = 1.0  # of the distance, so that a jagged border makes no fragments
 
 

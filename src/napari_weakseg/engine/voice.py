@@ -25,7 +25,7 @@ _BATCHES = 4  # that the statistics are taken from
 _GROWN_UP = 40  # steps from which the student's statistics are near enough: before, probabilities differ by 0.1
 _NEVER = -1_000_000
 _LEAST_INWARD = 0.05  # for no pixel to be without depth
-_SMOOTH_PX = 2.0  # of the inwardness, as the network sees pixels: what is learned of it is coarse
+_SMOOTH_PX = 2.0  # of the inwardness in each plane, as the network sees pixels: what is learned of it is coarse
 
 
 class Voice:
@@ -131,8 +131,9 @@ class Voice:
         assert self._network is not None
         if out.inwardness is None or not self._network.tells_inwardness:
             return torch.zeros_like(self._stretched(out.separation)[0])
-        smooth = smoothed(out.inwardness.float().sigmoid(), _SMOOTH_PX)
-        return self._stretched(smooth.clamp_min(_LEAST_INWARD))[0]
+        said = out.inwardness.float().sigmoid()
+        planes = said.reshape(-1, 1, *said.shape[-2:])  # those of a volume may be far apart
+        return self._stretched(smoothed(planes, _SMOOTH_PX).view_as(said).clamp_min(_LEAST_INWARD))[0]
 
     def _stretched(self, scores: Tensor) -> Tensor:
         return stretched(scores.float(), self._factors)
