@@ -50,6 +50,7 @@ _WITHOUT: dict[str, dict[str, Any]] = {
     "shapes of boxes": {"box_shapes": False},
     "wider views of few images": {"zoom": 1.25, "intensity": 0.2},
     "approximation and separation": {"approximation_weight": 0.0, "separation_weight": 0.0},
+    "inwardness": {"inwardness_weight": 0.0},
 }
 _WITH: dict[str, dict[str, Any]] = {
     "levels": {"multiscale_weight": 0.3},
