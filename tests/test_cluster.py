@@ -82,7 +82,7 @@ def test_two_workers_are_one_process(cluster: LocalCluster, trained: Path, store
         assert shares == sorted(shares)
         assert shares[-1] == 1
     assert len((path / TABLE).read_text().splitlines()) > 100
-    for name in ("", "certainty", "labels/objects"):
+    for name in ("", "certainty", "inwardness", "labels/objects"):
         np.testing.assert_array_equal(stored(path / name), stored(store_alone / name))
     assert (path / TABLE).read_bytes() == (store_alone / TABLE).read_bytes()
 
