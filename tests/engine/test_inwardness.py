@@ -90,11 +90,16 @@ def test_a_blob_teaches_once_it_has_grown(make_project: Make) -> None:
     inside = (labels == 2).astype(np.float32)
     evidence = Evidence(np.stack([1 - inside, inside]), block.knowledge.allowed)
     block.growth = block.growth.advanced(evidence, GrowthRules(radius_px=(3.0, 3.0), tau=0.8, mode="monotone"))
+    block.refresh()
     target = block.inwardness
     np.testing.assert_array_equal((target > 0) & (target < IGNORE), block.growth.ids > 0)
     assert (block.growth.ids > 0).sum() > (blobs > 0).sum()
     assert (target[0] == 0).all()
     assert (target[35] == IGNORE).all()
+    block.held_out |= blobs == 1
+    block.refresh()
+    assert (block.inwardness[:, 10:28] == IGNORE)[1:].all()  # nor what has grown from a mark that judges
+    np.testing.assert_array_equal(block.inwardness[:, 32:], target[:, 32:])
 
 
 def test_the_loss_is_least_where_the_head_says_what_it_is_taught() -> None:

@@ -252,8 +252,8 @@ def partly_known(shape: tuple[int, ...], n: int, exact: int, seed: int) -> Given
     allowed = torch.rand(n, K, *shape, generator=g) < 0.7
     allowed[:exact] = F.one_hot(drawn(K)[:exact].long(), K).movedim(-1, 1).bool()
     box = [(n - 1, 2, [2] * len(shape), [9] * len(shape)), (0, 3, [-3] * len(shape), [6] * len(shape))]
-    every = {"claim": K + 1, "claim_weight": 256, "rough": K + 1, "approximation": K + 1, "interface": 2}
-    every["inwardness"] = 201
+    every = {"claim": K + 1, "claim_weight": 256, "rough": K + 1, "approximation": K + 1}
+    every |= {"interface": 2, "inwardness": 201}
     named = {name: drawn(high) for name, high in every.items()}
     return Given(
         allowed,

@@ -158,18 +158,17 @@ class Block:
     allowed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     marked_at: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     held_at: dict[int, NDArray[np.int64]] = field(default_factory=dict)
-    _inward: tuple[Knowledge, GrowthState | None, NDArray[np.uint8]] | None = None
+    _inward: NDArray[np.uint8] | None = None
     _outlined: tuple[Knowledge, Outline | None] | None = None
     _measured: tuple[Knowledge, dict[int, list[tuple[float, float]]]] | None = None
 
     @property
     def inwardness(self) -> NDArray[np.uint8]:
-        """Target of the head that tells objects apart, uint8 (*S); made once for what is known and has grown now."""
-        made = self._inward
-        if made is None or made[0] is not self.knowledge or made[1] is not self.growth:
-            ids, known = whole_objects(self.knowledge, self.growth, self.claim)
-            made = self._inward = self.knowledge, self.growth, inwardness_target(ids, known, sampling=self.spacing)
-        return made[2]
+        """Target of the head that tells objects apart, uint8 (*S); made once after each `refresh`."""
+        if self._inward is None:
+            ids, known = whole_objects(self.knowledge, self.growth, self.claim, self.held_out)
+            self._inward = inwardness_target(ids, known, sampling=self.spacing)
+        return self._inward
 
     @property
     def outline(self) -> Outline | None:
@@ -220,6 +219,7 @@ class Block:
 
     def refresh(self) -> None:
         """Index the pixels that training knows, by class, and drop claims that a person has overruled."""
+        self._inward = None
         certain, shown = self.knowledge.certain, self.knowledge.painted | self.knowledge.complete
         self.exact = bool(self.knowledge.complete.mean() > 0.5)
         open_ = self.covered & ~shown

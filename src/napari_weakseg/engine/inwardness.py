@@ -62,7 +62,9 @@ def inwardness_target(ids: Ids, known: Flags, *, sampling: Sequence[float] | Non
     return target
 
 
-def whole_objects(knowledge: Knowledge, growth: GrowthState | None, claim: NDArray[np.uint8]) -> tuple[Ids, Flags]:
+def whole_objects(
+    knowledge: Knowledge, growth: GrowthState | None, claim: NDArray[np.uint8], held_out: Flags
+) -> tuple[Ids, Flags]:
     """Objects that are known as a whole or have grown, and where there is no object.
 
     Parameters
@@ -71,6 +73,8 @@ def whole_objects(knowledge: Knowledge, growth: GrowthState | None, claim: NDArr
     growth : GrowthState or None
     claim : uint8 array, (*S)
         Claimed class ids, 0 = none.
+    held_out : bool array, (*S)
+        Marks that nothing is learned from, nor from what has grown from them.
 
     Returns
     -------
@@ -82,10 +86,13 @@ def whole_objects(knowledge: Knowledge, growth: GrowthState | None, claim: NDArr
     seeds, exact = knowledge.seeds, knowledge.complete
     pixels = np.bincount(seeds.ravel())
     whole = np.bincount(seeds[exact], minlength=len(pixels)) == pixels
+    whole[seeds[held_out]] = False
     ids = np.where(whole[seeds], seeds, 0).astype(np.int32)
     bare = (exact | knowledge.painted) & (knowledge.certain == BACKGROUND)
     if growth is not None and growth.rounds.any():
-        grown = np.where((growth.rounds > 0)[growth.ids] & ~exact, growth.ids, 0)
+        taken = growth.rounds > 0
+        taken[growth.seeds[held_out]] = False
+        grown = np.where(taken[growth.ids] & ~exact, growth.ids, 0)
         ids = np.where(grown > 0, len(pixels) + grown, ids).astype(np.int32)
         bare |= (claim == BACKGROUND) & (ids == 0)
     return ids, (ids > 0) | bare if ids.any() else np.zeros(ids.shape, bool)
