@@ -26,6 +26,7 @@ both = pytest.mark.parametrize("shape", SHAPES, ids=["2d", "3d"])
 #: Nothing but the marks.
 BARE = {
     "dice_weight": 0,
+    "exact_dice_weight": 0,
     "claim_weight": 0,
     "approximation_weight": 0,
     "separation_weight": 0,
@@ -88,6 +89,23 @@ def test_full_supervision_is_cross_entropy(shape: tuple[int, ...]) -> None:
     out = outputs(shape)
     loss = total(TrainConfig(**BARE), out, given(allowed, exact=2))
     torch.testing.assert_close(loss, F.cross_entropy(out.logits, y))
+
+
+@both
+def test_the_overlap_of_complete_classes_has_a_weight_of_its_own(shape: tuple[int, ...]) -> None:
+    """Patch 0 is exact, of patch 1 one class is complete, of patch 2 none: direct soft Dice of each."""
+    y, allowed = full_mask(shape, n=3)
+    known = given(allowed, exact=1)
+    known.annotated[1, 2] = True
+    out = outputs(shape, n=3)
+    config = TrainConfig(**BARE | {"dice_weight": 0.5, "exact_dice_weight": 3.0})
+    p, direct = out.logits.softmax(1), []
+    for n, weights in enumerate(((3.0, 3.0, 3.0), (0.5, 0.5, 3.0), (0.5, 0.5, 0.5))):
+        for c, weight in enumerate(weights):
+            there = y[n] == c
+            dice = (2 * p[n, c][there].sum() + 1) / (p[n, c].sum() + there.sum() + 1)
+            direct.append(weight * (1 - dice))
+    torch.testing.assert_close(objective(config, out, known)["overlap"], torch.stack(direct).mean())
 
 
 @both

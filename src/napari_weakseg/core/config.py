@@ -51,9 +51,11 @@ class TrainConfig(BaseModel):
         to 1.
     weighting : {"certain", "violation", "balanced", "plain"}
         How the set loss is spread over the known pixels, see `engine.losses.set_loss`.
-    dice_weight, claim_weight, approximation_weight, separation_weight : float
-        Weights of terms beside the set loss: overlap, grown masks, how the partial masks look, borders between touching
-        objects; 0 leaves a term out.
+    dice_weight, exact_dice_weight : float
+        Weight of the overlap (Dice) beside the set loss, for classes that are marked in part and for those that are
+        annotated completely; 0 leaves it out.
+    claim_weight, approximation_weight, separation_weight : float
+        Weights of further terms: grown masks, how the partial masks look, borders between touching objects.
     inwardness_weight : float
         Weight of how far inside its object a pixel lies, by which touching objects are told apart.
     rough_weight : float
@@ -112,6 +114,7 @@ class TrainConfig(BaseModel):
     prior_correction: float = Field(default=0.75, ge=0, le=1)
     weighting: Literal["certain", "violation", "balanced", "plain"] = "certain"
     dice_weight: float = Field(default=0.5, ge=0)
+    exact_dice_weight: float = Field(default=3.0, ge=0)
     claim_weight: float = Field(default=0.5, ge=0)
     approximation_weight: float = Field(default=0.1, ge=0)
     separation_weight: float = Field(default=0.1, ge=0)

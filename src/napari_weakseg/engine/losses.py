@@ -206,7 +206,7 @@ def set_loss(
     return (nll * weight).sum() / counted.clamp_min(1) + punished + floor * weighted_mean(nll, remainder)
 
 
-def decidable_dice(logits: Tensor, allowed: Tensor) -> Tensor:
+def decidable_dice(logits: Tensor, allowed: Tensor, weight: Tensor | None = None) -> Tensor:
     """Soft Dice of each class over the pixels where it is decided: certain, or ruled out.
 
     ``1 - (2 sum_pos p_c + 1) / (sum_{pos u neg} p_c + |pos| + 1)``, averaged over the (image, class) pairs
@@ -217,6 +217,8 @@ def decidable_dice(logits: Tensor, allowed: Tensor) -> Tensor:
     ----------
     logits : float Tensor, (N, K, *S)
     allowed : bool Tensor, (N, K, *S)
+    weight : float Tensor, (N, K), optional
+        What each pair is multiplied by; it does not change what the sum is divided by.
 
     Returns
     -------
@@ -228,7 +230,8 @@ def decidable_dice(logits: Tensor, allowed: Tensor) -> Tensor:
     decided = certain + (~possible & possible.any(1, keepdim=True)).to(p.dtype)
     size = certain.sum(2)
     dice = (2 * (p * certain).sum(2) + 1) / ((p * decided).sum(2) + size + 1)
-    return weighted_mean(1 - dice, (size > 0).to(p.dtype))
+    missed = 1 - dice if weight is None else weight.to(p.dtype) * (1 - dice)
+    return weighted_mean(missed, (size > 0).to(p.dtype))
 
 
 def certain_classes(allowed: Tensor) -> Tensor:

@@ -108,8 +108,8 @@ def objective(
     dict of str to Tensor, ()
     """
     terms = {"marks": _both(out, lambda logits: _marks(config, logits, given))}
-    if config.dice_weight:
-        terms["overlap"] = config.dice_weight * decidable_dice(out.logits[given.marked], given.allowed[given.marked])
+    if config.dice_weight or config.exact_dice_weight:
+        terms["overlap"] = _overlap(config, out.logits, given)
     if config.approximation_weight:
         terms["approximation"] = config.approximation_weight * approximation_loss(
             out.approximation[given.marked], given.fields["approximation"][given.marked]
@@ -167,6 +167,17 @@ def _marks(config: TrainConfig, logits: Tensor, given: Given) -> Tensor:
     losses = [set_loss(logits[s], given.allowed[s], painted[s], weighting=config.weighting) for s in parts]
     known = [known_pixels(given.allowed[s]).any() for s in parts]
     return weighted_mean(torch.stack(losses), torch.stack(known).to(losses[0].dtype))
+
+
+def _overlap(config: TrainConfig, logits: Tensor, given: Given) -> Tensor:
+    """Dice of the marked patches: most of all of classes that are annotated completely, for only these have an area.
+
+    Cross-entropy counts pixels, so that a class of one pixel in a hundred is learned late; its overlap is not.
+    """
+    complete = given.annotated.clone()
+    complete[: given.exact] = True
+    weight = torch.where(complete, config.exact_dice_weight, config.dice_weight)
+    return decidable_dice(logits[given.marked], given.allowed[given.marked], weight[given.marked])
 
 
 def _claimed(logits: Tensor, given: Given, name: str, trust: Tensor) -> Tensor:
