@@ -180,3 +180,12 @@ def test_the_frame_on_screen_is_looked_at(qtbot, viewer, panel):
     assert not found.data[0].any()
     assert found.data[1].max() == 3
     assert panel.objects_box.words.text().endswith(", slice 1")
+
+
+def test_a_share_that_is_shown_is_given_back_and_all_of_the_slider_is_of_use(qtbot, trained):
+    box = trained.objects_box
+    for share in (0.0, 0.5, 0.9, 0.95, 1.0):
+        box.setValue(share, None)
+        assert box.value()[0] == share
+    box.split.setValue(box.split.maximum() // 2)
+    assert box.value()[0] == 0.75

@@ -7,7 +7,8 @@ from qtpy.QtWidgets import QFormLayout, QLabel, QPushButton, QSlider, QSpinBox, 
 
 __all__ = ["ObjectsBox"]
 
-_STEPS = 100
+_STEPS, _KEY_STEP = 1000, 20
+_DIGITS = 3  # of the share: what is shown and shown again stays the same
 _AS_MARKED = -1
 
 
@@ -27,6 +28,8 @@ class ObjectsBox(QWidget):
         )
         self.split = QSlider(Qt.Orientation.Horizontal, self)
         self.split.setRange(0, _STEPS)
+        self.split.setSingleStep(_KEY_STEP)
+        self.split.setPageStep(5 * _KEY_STEP)
         self.split.setToolTip(
             "Left: whatever touches is one object. Right: objects are parted at every waist.\nActs at once."
         )
@@ -61,12 +64,12 @@ class ObjectsBox(QWidget):
     def value(self) -> tuple[float, int | None]:
         """Give how readily objects are parted, 0 to 1, and the smallest size in pixels; None: as marked."""
         smallest = self.smallest.value()
-        return self.split.value() / _STEPS, None if smallest == _AS_MARKED else smallest
+        return _share_at(self.split.value()), None if smallest == _AS_MARKED else smallest
 
     def setValue(self, split: float, smallest_px: int | None) -> None:
         """Show other values without saying that they changed."""
         smallest = _AS_MARKED if smallest_px is None else smallest_px
-        for part, value in ((self.split, round(_STEPS * split)), (self.smallest, smallest)):
+        for part, value in ((self.split, _place_of(split)), (self.smallest, smallest)):
             part.blockSignals(True)
             part.setValue(value)
             part.blockSignals(False)
@@ -93,3 +96,12 @@ class ObjectsBox(QWidget):
 
     def _on_changed(self) -> None:
         self.value_changed.emit(*self.value())
+
+
+def _share_at(place: int) -> float:
+    """Share that a place of the slider stands for: most objects are parted or joined between 0.7 and 1."""
+    return round(1 - (1 - place / _STEPS) ** 2, _DIGITS)
+
+
+def _place_of(share: float) -> int:
+    return round(_STEPS * (1 - (1 - share) ** 0.5))
