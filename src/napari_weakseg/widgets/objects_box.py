@@ -1,5 +1,6 @@
 """Counts objects and tells touching ones apart: a button, two sliders that act at once, and how many there are."""
 
+import math
 from collections.abc import Collection
 
 from qtpy.QtCore import Qt, Signal
@@ -104,4 +105,4 @@ def _share_at(place: int) -> float:
 
 
 def _place_of(share: float) -> int:
-    return round(_STEPS * (1 - (1 - share) ** 0.5))
+    return round(_STEPS * (1 - math.sqrt(1 - share)))
