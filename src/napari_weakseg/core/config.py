@@ -53,9 +53,10 @@ class TrainConfig(BaseModel):
         How the set loss is spread over the known pixels, see `engine.losses.set_loss`.
     dice_weight, exact_dice_weight : float
         Weight of the overlap (Dice) beside the set loss, for classes that are marked in part and for those that are
-        annotated completely; 0 leaves it out.
+        annotated completely (all classes, in images that are exact for the most part); 0 leaves it out.
     claim_weight, approximation_weight, separation_weight : float
-        Weights of further terms: grown masks, how the partial masks look, borders between touching objects.
+        Weights of further terms: grown masks, how the partial masks look, borders between touching objects; 0 leaves a
+        term out.
     inwardness_weight : float
         Weight of how far inside its object a pixel lies, by which touching objects are told apart.
     rough_weight : float

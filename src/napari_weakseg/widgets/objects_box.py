@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QFormLayout, QLabel, QPushButton, QSlider, QSpinBox, 
 __all__ = ["ObjectsBox"]
 
 _STEPS, _KEY_STEP = 1000, 20
-_DIGITS = 3  # of the share: what is shown and shown again stays the same
+_DIGITS = 3  # of the share: enough for what the slider tells apart, and the default is given back as it was
 _AS_MARKED = -1
 
 
