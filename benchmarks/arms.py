@@ -25,6 +25,7 @@ PLAIN = TrainConfig(
     weighting="plain",
     zoom=1.25,
     intensity=0,
+    dice_warm_up=0,
     **{name: 0 for name in TrainConfig.model_fields if name.endswith("_weight")},
 )
 

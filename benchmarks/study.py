@@ -47,6 +47,7 @@ _WITHOUT: dict[str, dict[str, Any]] = {
     "the early forest": {"forest": False},
     "the correction of priors": {"prior_correction": 0},
     "overlap": {"dice_weight": 0.0, "exact_dice_weight": 0.0},
+    "early overlap": {"dice_warm_up": 0.0},
     "shapes of boxes": {"box_shapes": False},
     "wider views of few images": {"zoom": 1.25, "intensity": 0.2},
     "approximation and separation": {"approximation_weight": 0.0, "separation_weight": 0.0},

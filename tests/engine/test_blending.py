@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_weakseg.core.knowledge import Knowledge
-from napari_weakseg.engine.blending import best_share, judging_windows, tells_classes
+from napari_weakseg.engine.blending import best_share, judging_windows, mean_right, tells_classes
 from napari_weakseg.engine.blocks import Block, Place
 
 
@@ -91,6 +91,19 @@ def test_classes_and_blocks_take_turns() -> None:
     assert len({id(made) for made in with_rare}) == 4
     assert len({id(made) for made, *_ in looks}) >= 7
     assert len(looks) == 8
+
+
+def test_or_only_certain_pixels_that_are_learned_from() -> None:
+    certain, held_out = np.zeros((50, 100), np.uint8), np.zeros((50, 100), bool)
+    held_out[:40], certain[10:] = True, 2
+    made = block(certain, held_out)
+    ((_, window, at),) = judging_windows([made], np.random.default_rng(0), most=1, side=100, held_out=False)
+    assert (at // 100 + window[0].start).min() >= 40
+
+
+def test_right_is_a_mean_over_the_classes() -> None:
+    labels = np.array([1, 1, 1, 2], np.uint8)
+    assert mean_right(sure_of(np.array([1, 1, 2, 1], np.uint8), 0.9), labels) == pytest.approx((2 / 3 + 0) / 2)
 
 
 def test_nothing_is_compared_where_nothing_is_held_out() -> None:

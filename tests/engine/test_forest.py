@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.blocks import Block
@@ -119,6 +120,44 @@ def test_an_image_with_a_box_alone_teaches_nothing(painted: Project, textures: t
     assert not trees.ready
     trees.fit([boxed, *others], np.random.default_rng(0))
     assert trees.ready
+
+
+def test_knows_the_blocks_that_it_learned_from_as_long_as_they_stay_as_they_are(
+    painted: Project, textures: tuple[Any, Any, Any]
+) -> None:
+    painted.add_image(textures[0], name="b", axes="YX").paint(textures[2])
+    blocks, trees = blocks_of(painted), forest()
+    assert not trees.knows(blocks)
+    trees.fit(blocks, np.random.default_rng(0))
+    assert trees.knows(blocks)
+    assert not trees.knows(blocks[:1])
+    blocks[0].held_out[:40] = True
+    assert not trees.knows(blocks)
+
+
+def test_a_part_of_many_pixels_tells_how_often_it_is_right_about_what_it_has_not_seen(
+    painted: Project, textures: tuple[Any, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painted.add_image(textures[0], name="b", axes="YX").paint(textures[2])
+    trees = forest()
+    trees.fit(blocks_of(painted), np.random.default_rng(0))
+    asked: list[int] = []
+    grown = trees._grown
+
+    def counted(rows: NDArray[np.float32], *more: Any) -> Any:
+        asked.append(len(rows))
+        return grown(rows, *more)
+
+    def right() -> dict[int, float]:
+        return trees.right_without(lambda place, at: np.full(len(at), place.image == "b"))
+
+    monkeypatch.setattr(trees, "_grown", counted)
+    every = right()
+    monkeypatch.setattr("napari_weakseg.engine.forest._LEFT_OUT_ROWS", 300)
+    some = right()
+    assert asked[-1] < 300 < asked[0]
+    assert every.keys() == some.keys() == {1, 2}
+    assert some == pytest.approx(every, abs=0.15)
 
 
 def test_learns_again_when_many_more_blocks_have_been_read_and_when_all_have(

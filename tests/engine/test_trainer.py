@@ -580,6 +580,23 @@ def test_one_bad_gradient_does_not_spoil_the_network(painted: Project, ready: Ma
     assert_healthy(steps(trainer, 2))
 
 
+def test_training_is_young_at_its_beginning_only(
+    painted: Project, ready: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, ages = ready(painted), []
+
+    def told(*given: Any, youth: float, **more: Any) -> Any:
+        ages.append(youth)
+        return objective(*given, youth=youth, **more)
+
+    monkeypatch.setattr("napari_weakseg.engine.learner.objective", told)
+    for _ in range(3):
+        trainer.step()
+    assert ages[0] == 1
+    assert ages == sorted(ages, reverse=True)
+    assert ages[2] == pytest.approx(ages[1] ** 2)
+
+
 def test_half_precision_stays_off_in_volumes_on_a_processor() -> None:
     with devices.autocast(torch.device("cpu"), 3):
         assert not torch.is_autocast_enabled("cpu")

@@ -69,8 +69,57 @@ def test_with_few_marks_in_a_few_images_half_of_it_stays_whatever_it_tells(make_
     assert looked(store_of(make_project, 8, alike=False).blocks).share == 0.25
 
 
-def test_nothing_is_said_of_many_images(make_project: MakeProject) -> None:
+def test_it_is_not_kept_with_many_images(make_project: MakeProject) -> None:
     assert looked(store_of(make_project, 13, alike=True).blocks).share == 0
+
+
+@pytest.mark.parametrize(
+    ("images", "alike", "low", "high"), [(5, True, 0.9, 1), (13, True, 0.9, 1), (13, False, 0, 0.8)]
+)
+def test_how_often_it_is_right_about_images_left_out_of_many(
+    make_project: MakeProject, images: int, *, alike: bool, low: float, high: float
+) -> None:
+    blocks = store_of(make_project, images, alike=alike).blocks
+    right = looked(blocks).right_from_many
+    assert right is not None
+    assert low <= right <= high
+    assert looked(blocks, 3).right_from_many is None
+
+
+def test_with_few_images_there_is_nothing_to_compare_a_network_with(make_project: MakeProject) -> None:
+    assert looked(store_of(make_project, 4, alike=True).blocks).right_from_many is None
+
+
+def test_with_many_images_nothing_is_left_out_where_held_out_marks_judge(make_project: MakeProject) -> None:
+    blocks = store_of(make_project, 13, alike=True).blocks
+    for block in blocks[:2]:
+        block.held_out[:, :24] = block.knowledge.painted[:, :24]
+        block.refresh()
+    assert looked(blocks).save()["parts"] == []
+
+
+@pytest.mark.parametrize(
+    ("images", "alike", "knows", "stays"),
+    [(8, False, True, False), (8, False, False, True), (8, True, True, True), (4, False, True, True)],
+)
+def test_it_goes_where_the_network_is_right_about_many_images_and_it_about_none(
+    make_project: MakeProject, images: int, *, alike: bool, knows: bool, stays: bool
+) -> None:
+    store = store_of(make_project, images, alike=alike)
+    early = EarlyForest(store, np.random.default_rng(0), seed=0, wanted=True)
+    early.begin(2, 1, 2)
+    early.learn(0)
+
+    def network(pixels: np.ndarray) -> np.ndarray:
+        certain = next(b.knowledge.certain for b in store.blocks if np.array_equal(b.pixels, pixels))
+        said = np.full((2, *certain.shape), 0.5, np.float32)
+        said[1] = np.where(certain == 2, 1, 0) if knows else 0.6
+        return said
+
+    for step in range(1, 51):
+        early.judge(step, network)
+    assert early.judged_share is None  # no mark is held out
+    assert (early.share(50) > 0.1) is stays
 
 
 @pytest.mark.parametrize("alike", [True, False])

@@ -54,6 +54,8 @@ class TrainConfig(BaseModel):
     dice_weight, exact_dice_weight : float
         Weight of the overlap (Dice) beside the set loss, for classes that are marked in part and for those that are
         annotated completely (all classes, in images that are exact for the most part); 0 leaves it out.
+    dice_warm_up : float
+        How many times its weight the overlap counts in addition at the first step; it fades within some hundred steps.
     claim_weight, approximation_weight, separation_weight : float
         Weights of further terms: grown masks, how the partial masks look, borders between touching objects; 0 leaves a
         term out.
@@ -116,6 +118,7 @@ class TrainConfig(BaseModel):
     weighting: Literal["certain", "violation", "balanced", "plain"] = "certain"
     dice_weight: float = Field(default=0.5, ge=0)
     exact_dice_weight: float = Field(default=3.0, ge=0)
+    dice_warm_up: float = Field(default=4.0, ge=0)
     claim_weight: float = Field(default=0.5, ge=0)
     approximation_weight: float = Field(default=0.1, ge=0)
     separation_weight: float = Field(default=0.1, ge=0)

@@ -26,6 +26,7 @@ _NOTHING: dict[str, Any] = {
     "weighting": "plain",
     "dice_weight": 0.0,
     "exact_dice_weight": 0.0,
+    "dice_warm_up": 0.0,
     "claim_weight": 0.0,
     "approximation_weight": 0.0,
     "separation_weight": 0.0,

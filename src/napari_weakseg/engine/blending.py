@@ -9,7 +9,7 @@ from napari_weakseg.core.regions import Region
 from napari_weakseg.engine.blocks import Block
 from napari_weakseg.engine.evaluate import window_around
 
-__all__ = ["best_share", "judging_windows", "tells_classes"]
+__all__ = ["best_share", "judging_windows", "mean_right", "tells_classes"]
 
 _SHARES = np.linspace(0, 1, 11)
 _GAIN = 0.05  # relative fall of the loss for which the forest is kept
@@ -19,7 +19,7 @@ _BEYOND_CHANCE = 0.1  # of the way from guessing to being always right
 
 
 def judging_windows(
-    blocks: Sequence[Block], rng: np.random.Generator, *, most: int, side: int
+    blocks: Sequence[Block], rng: np.random.Generator, *, most: int, side: int, held_out: bool = True
 ) -> Iterator[tuple[Block, Region, NDArray[np.int64]]]:
     """Windows to compare two predictors in: the classes take turns, and so do the blocks where one is held out.
 
@@ -31,26 +31,27 @@ def judging_windows(
         Windows.
     side : int
         Of the windows, in pixels.
+    held_out : bool
+        Whether held-out pixels are looked at, or those that are learned from.
 
     Yields
     ------
     block : Block
     window : tuple of slice
-        Of the block, around a held-out pixel.
+        Of the block, around such a pixel.
     at : int64 array
-        Flat indices of held-out pixels in the window.
+        Flat indices of such pixels in the window.
     """
-    holding: dict[int, list[Block]] = {}
+    holding: dict[int, list[tuple[Block, NDArray[np.int64]]]] = {}
     for i in rng.permutation(len(blocks)):
-        for class_id in blocks[i].held_at:
-            holding.setdefault(class_id, []).append(blocks[i])
+        for class_id, places in (blocks[i].held_at if held_out else blocks[i].marked_at).items():
+            holding.setdefault(class_id, []).append((blocks[i], places))
     classes = rng.permutation(sorted(holding))
     for i in range(most if holding else 0):
         class_id, turn = classes[i % len(classes)], i // len(classes)
-        block = holding[class_id][turn % len(holding[class_id])]
-        drawn = np.unravel_index(rng.choice(block.held_at[class_id]), block.shape)
-        window = window_around(drawn, block.shape, side)
-        at = np.flatnonzero(block.held_out[window] & (block.knowledge.certain[window] > 0))
+        block, places = holding[class_id][turn % len(holding[class_id])]
+        window = window_around(np.unravel_index(rng.choice(places), block.shape), block.shape, side)
+        at = np.flatnonzero((block.held_out[window] == held_out) & (block.knowledge.certain[window] > 0))
         yield block, window, rng.choice(at, min(len(at), _PIXELS), replace=False)
 
 
@@ -105,7 +106,19 @@ def tells_classes(said: NDArray[np.float32], labels: NDArray[np.uint8]) -> bool:
     classes = np.unique(labels)
     if len(classes) < 2:
         return True
-    right = said.argmax(0) + 1 == labels
     chance = 1 / len(classes)
-    recall = np.mean([right[labels == c].mean() for c in classes])
-    return bool(recall > chance + _BEYOND_CHANCE * (1 - chance))
+    return mean_right(said, labels) > chance + _BEYOND_CHANCE * (1 - chance)
+
+
+def mean_right(said: NDArray[np.float32], labels: NDArray[np.uint8]) -> float:
+    """Mean over the classes of the share of pixels that a predictor is right about.
+
+    Parameters
+    ----------
+    said : float32 array, (K, n)
+        Probabilities.
+    labels : uint8 array, (n,)
+        Class ids, n not 0.
+    """
+    right = said.argmax(0) + 1 == labels
+    return float(np.mean([right[labels == c].mean() for c in np.unique(labels)]))

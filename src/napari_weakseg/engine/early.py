@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
-from napari_weakseg.engine.blending import best_share, judging_windows, tells_classes
+from napari_weakseg.engine.blending import best_share, judging_windows, mean_right, tells_classes
 from napari_weakseg.engine.blocks import areas_told
 from napari_weakseg.engine.forest import PixelForest
 from napari_weakseg.engine.growth_step import Floats
@@ -27,6 +28,7 @@ _MANY_TIMES, _NOTABLY = 4, 1.2  # as many blocks as it has learned from, for it 
 _UNSEEN_EVERY = 10  # steps between two looks at images that are left out
 _JUDGED_EVERY = 5 * _UNSEEN_EVERY  # steps between two looks at whether it still helps
 _JUDGES = 8  # windows that this is judged on
+_OUTDONE = 0.1  # by so much more must the network be right where it is not judged by held-out marks
 _TAUGHT = 0.3  # weight of what it says of unmarked pixels as a claim, with a few marks
 _WINDOW_PX = {2: 256, 3: 48}  # their side, by the number of spatial axes
 
@@ -110,7 +112,9 @@ class EarlyForest:
         """Find out which share held-out marks of several classes speak for.
 
         Where areas are told, exact images only speak against it: there the network learns more about borders than the
-        held-out part of one exact image can judge, and the forest was kept where it did harm.
+        held-out part of one exact image can judge, and the forest was kept where it did harm. Where nothing is held
+        out, as with few marks of each class, what the network is right about in many images that it learns from is
+        compared with what the forest is right about in those that it has not learned from.
         """
         if not self._wanted or self._forest is None or not step or step % _UNSEEN_EVERY:
             return
@@ -123,19 +127,30 @@ class EarlyForest:
             return
         blocks = self._store.blocks
         against = any(b.exact and b.held_at for b in blocks) and areas_told(blocks)
-        places, of_network, labels = [], [], []
-        for block, window, at in judging_windows(blocks, self._rng, most=_JUDGES, side=self._side):
+        share = None
+        places, of_network, labels = self._asked(says, held_out=True)
+        if places:
+            of_forest = forest.predict_places(places)
+            self._hopeless = not tells_classes(of_forest, labels)
+            share = best_share(of_forest, of_network, labels)
+            self.judged_share = min(share, self._fading(step)) if against and share is not None else share
+        if share is None and self._unseen.right_from_many is not None:
+            _, of_network, labels = self._asked(says, held_out=False)
+            self._hopeless |= mean_right(of_network, labels) > self._unseen.right_from_many + _OUTDONE
+
+    def _asked(
+        self, says: Callable[[Floats], Floats], *, held_out: bool
+    ) -> tuple[list[tuple[Floats, NDArray[np.int64]]], Floats, NDArray[np.uint8]]:
+        """Windows to compare in, what the network says there (K, n), and the classes that are right (n,)."""
+        places, of_network, labels = [], [np.zeros((self._classes, 0), np.float32)], [np.zeros(0, np.uint8)]
+        windows = judging_windows(self._store.blocks, self._rng, most=_JUDGES, side=self._side, held_out=held_out)
+        for block, window, at in windows:
             pixels = block.pixels[(slice(None), *window)]
             said = says(pixels)
             places.append((pixels, at))
             of_network.append(said.reshape(len(said), -1)[:, at])
             labels.append(block.knowledge.certain[window].ravel()[at])
-        if places:
-            of_forest = forest.predict_places(places)
-            told = np.concatenate(labels)
-            self._hopeless = not tells_classes(of_forest, told)
-            share = best_share(of_forest, np.concatenate(of_network, 1), told)
-            self.judged_share = min(share, self._fading(step)) if against and share is not None else share
+        return places, np.concatenate(of_network, 1), np.concatenate(labels)
 
     def teach(self, step: int) -> None:
         """Claim what it says of unmarked pixels, while there are a few marks only."""

@@ -25,6 +25,7 @@ __all__ = ["PixelForest"]
 _MAX_RESPONSES = 2_500_000  # pixels that it learns from times responses of each: 80 000 pixels of one channel
 _MAX_FILTERED = 12_000_000  # pixels of the blocks that they are drawn from
 _TREES = 30
+_LEFT_OUT_ROWS, _LEFT_OUT_TREES = 20_000, 15  # enough to see how often it is right about what it has not seen
 _PLACES = 12  # far enough from each other that must be marked, for a scale to be looked at
 #: Pixels of a class in a block at most, where areas are not told, by the number of spatial axes: neighbours in a stroke
 #: say the same.
@@ -92,7 +93,7 @@ class PixelForest:
         Nothing happens with fewer than two classes, or where much is known to be none of some class but nothing to be
         background: the forest would take all of it for one of the classes that it has seen.
         """
-        usable = [block for block in blocks if block.marked_at and _teaches(block)]
+        usable = [block for block in blocks if _usable(block)]
         picked = _within([usable[i] for i in rng.permutation(len(usable))], _MAX_FILTERED)
         known = [by_class(np.where(block.held_out, 0, block.knowledge.certain)) for block in picked]
         areas_tell = areas_told(picked)
@@ -113,6 +114,12 @@ class PixelForest:
         self._trees = self._grown(*self._learned)
         self.times_learned += 1
 
+    def knows(self, blocks: Sequence[Block]) -> bool:
+        """Whether it has learned from these blocks as they are, from all of them and nothing else."""
+        kept = [(key, self._kept[key]) for key in (key_of(place) for place, _ in self._learned_at)]
+        learned = {key: (each.revision, each.count) for key, each in kept}
+        return learned == {key_of(block.place): (block.revision, _known(block)) for block in blocks if _usable(block)}
+
     def right_without(self, left_out: Callable[[Place, NDArray[np.int64]], NDArray[np.bool_]]) -> dict[int, float]:
         """How often it would be right about some of the pixels that it learned from, had it not seen them.
 
@@ -130,9 +137,12 @@ class PixelForest:
             return {}
         rows, classes = self._learned
         out = np.concatenate([left_out(place, at) for place, at in self._learned_at])
+        if len(rows) > _LEFT_OUT_ROWS:
+            some = np.random.default_rng(self._seed).choice(len(rows), _LEFT_OUT_ROWS, replace=False)
+            rows, classes, out = rows[some], classes[some], out[some]
         if len(np.unique(classes[~out])) < 2 or not out.any():
             return {}
-        trees = self._grown(rows[~out], classes[~out])
+        trees = self._grown(rows[~out], classes[~out], _LEFT_OUT_TREES)
         right, asked = trees.predict(rows[out]) == classes[out], classes[out]
         return {int(c): float(right[asked == c].mean()) for c in np.unique(asked)}
 
@@ -184,11 +194,11 @@ class PixelForest:
             self._areas_tell = bool(tensors["forest.areas_tell"])
             self._trees = None
 
-    def _grown(self, rows: NDArray[np.float32], classes: NDArray[np.uint8]) -> Any:
+    def _grown(self, rows: NDArray[np.float32], classes: NDArray[np.uint8], count: int = _TREES) -> Any:
         from sklearn.ensemble import ExtraTreesClassifier
 
         trees = ExtraTreesClassifier(
-            _TREES,
+            count,
             max_features=0.5,  # of a few dozen responses most say little
             min_samples_leaf=5,
             class_weight=None if self._areas_tell else "balanced",
@@ -242,9 +252,13 @@ class PixelForest:
         return np.asarray(responses)
 
 
-def _teaches(block: Block) -> bool:
+def _usable(block: Block) -> bool:
     """Tell whether the class of some pixel is certain that is not held out: boxes claim only."""
-    return bool(((block.knowledge.certain > 0) & ~block.held_out).any())
+    return bool(block.marked_at) and _known(block) > 0
+
+
+def _known(block: Block) -> int:
+    return int(np.count_nonzero((block.knowledge.certain > 0) & ~block.held_out))
 
 
 def _lacks_background(blocks: Sequence[Block], targets: NDArray[np.uint8]) -> bool:

@@ -1,5 +1,6 @@
 """The network and what teaches it: one optimiser step on a batch, with an averaged teacher beside it."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -40,6 +41,7 @@ _HALVED_AT = 200  # step at which the step size has halved
 _LEAST_STEP = 0.1
 _YOUNG = 10  # the teacher averages over one in so many of all steps until its full span
 _RAMP = 200  # steps until pseudo-labels count fully
+_YOUTH = 50.0  # steps in which it falls to a third
 _NOTHING = {"allowed": -2, "interface": IGNORE, "approximation": IGNORE, "inwardness": IGNORE}  # -2: all but bit 0
 
 
@@ -169,7 +171,7 @@ class Learner:
         out = self.student(self._strong(image, variety))
         teacher = self._pseudo_label(image, given.allowed, step) if config.consistency_weight else None
         mix = self._mix(image, variety) if config.second != "off" and config.second_weight else None
-        terms = objective(config, out, given, teacher=teacher, mix=mix)
+        terms = objective(config, out, given, teacher=teacher, mix=mix, youth=math.exp(-step / _YOUTH))
         self.shares.learn(config, given, out.logits)
         self._trust.learn(step, out, given, sum(block.exact for block in blocks))
         self.terms = {name: value.detach() for name, value in terms.items()}

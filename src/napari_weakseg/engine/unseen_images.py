@@ -22,7 +22,7 @@ __all__ = ["UnseenImages"]
 Unit: TypeAlias = tuple[str, tuple[int, ...]]  # image and frame
 Part: TypeAlias = tuple[Unit, int, int]  # a quarter of its marks or -1 for all, and how many it has: 1, 2, 4, 8 …
 
-_MOST = 12  # marked images up to which it is looked at
+_MOST = 12  # marked images up to which it is kept; with more it is looked at only where no marks are held out to judge
 _TURNS = 4  # images or parts that are left out in turn, at most
 _RIGHT = (0.9, 1.0)  # share of the pixels from which the forest is kept, and from which it is kept as far as it may be
 _KEPT = 0.8  # share of the prediction that it keeps then, with so few images:
@@ -56,7 +56,7 @@ class UnseenImages:
         turns = np.random.default_rng([self._seed, len(parts)]).permutation(len(parts))
         unit, quarter, _ = parts[turns[len(self._found)]]
         found = {key_of(block.place): _quarter(block, quarter) for block in marked if quarter >= 0}
-        if not self._found:
+        if not self._found and not forest.knows(blocks):
             forest.fit(blocks, np.random.default_rng(self._seed))
 
         def left_out(place: Place, at: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -79,16 +79,34 @@ class UnseenImages:
         _, quarter, marks = self._parts[0]
         if quarter >= 0:
             return _falling(marks, _FEW_ALONE)
-        return _falling(marks, _FEW_MARKS) * _falling(len(self._parts), _FEW)
+        return _falling(marks, _FEW_MARKS) * self._few_images
+
+    @property
+    def right_from_many(self) -> float | None:
+        """Mean over the classes of the share of right pixels in images left out.
+
+        None until every part had its turn, with fewer than two classes, and with few images: those a network knows by
+        heart, and what it is right about in them is not to be compared.
+        """
+        return self._right if len(self._parts) > _FEW else None
+
+    @property
+    def _right(self) -> float | None:
+        classes = {class_id for found in self._found for class_id in found}
+        if not self._complete or len(classes) < 2:
+            return None
+        return float(np.mean([np.mean([found[c] for found in self._found if c in found]) for c in classes]))
+
+    @property
+    def _few_images(self) -> float:
+        return _falling(len(self._parts), _FEW) if len(self._parts) <= _MOST else 0.0
 
     def _as_far_as_right(self) -> float:
-        classes = {class_id for found in self._found for class_id in found}
-        if len(classes) < 2:
+        if self._right is None:
             return 0.0
-        right = np.mean([np.mean([found[c] for found in self._found if c in found]) for c in classes])
         low, high = _RIGHT
         kept = _KEPT + (_KEPT_TAUGHT - _KEPT) * self.few
-        return kept * float(np.clip((right - low) / (high - low), 0, 1)) * _falling(len(self._parts), _FEW)
+        return kept * float(np.clip((self._right - low) / (high - low), 0, 1)) * self._few_images
 
     @property
     def _complete(self) -> bool:
@@ -113,9 +131,9 @@ def _unit(place: Place) -> Unit:
 
 
 def _parts(marked: Sequence[Block]) -> list[Part]:
-    """List what is left out in turn: images, quarters of a single one's marks, nothing where many are marked."""
+    """List what is left out in turn: images, quarters of a single one's marks, nothing where others judge."""
     units = sorted({_unit(block.place) for block in marked})
-    if not 0 < len(units) <= _MOST:
+    if not units or (len(units) > _MOST and len({c for block in marked for c in block.held_at}) > 1):
         return []
     told = any(block.exact for block in marked) or areas_told(marked)
     marks = 0 if told else sum(len(block.knowledge.seed_class) - 1 for block in marked)
