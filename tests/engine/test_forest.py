@@ -133,6 +133,10 @@ def test_knows_the_blocks_that_it_learned_from_as_long_as_they_stay_as_they_are(
     assert not trees.knows(blocks[:1])
     blocks[0].held_out[:40] = True
     assert not trees.knows(blocks)
+    trees.fit(blocks, np.random.default_rng(0))
+    assert trees.knows(blocks)
+    trees._kept.clear()  # as where the scales change and then nothing is learned
+    assert not trees.knows(blocks)
 
 
 def test_a_part_of_many_pixels_tells_how_often_it_is_right_about_what_it_has_not_seen(

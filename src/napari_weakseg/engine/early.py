@@ -116,10 +116,10 @@ class EarlyForest:
         out, as with few marks of each class, what the network is right about in many images that it learns from is
         compared with what the forest is right about in those that it has not learned from.
         """
-        if not self._wanted or self._forest is None or not step or step % _UNSEEN_EVERY:
+        if not self._wanted or self._hopeless or self._forest is None or not step or step % _UNSEEN_EVERY:
             return
         silent = not self.counts(step)
-        self._unseen.look(self._store.blocks, self._forest)
+        self._unseen.look(self._store.blocks, self._forest, counts=not silent)
         if silent:  # it may have been asked again, because other images are marked or there is another class
             self.learn(step)
         forest = self.ready

@@ -116,8 +116,8 @@ class PixelForest:
 
     def knows(self, blocks: Sequence[Block]) -> bool:
         """Whether it has learned from these blocks as they are, from all of them and nothing else."""
-        kept = [(key, self._kept[key]) for key in (key_of(place) for place, _ in self._learned_at)]
-        learned = {key: (each.revision, each.count) for key, each in kept}
+        keys = [key_of(place) for place, _ in self._learned_at]
+        learned = {key: (self._kept[key].revision, self._kept[key].count) for key in keys if key in self._kept}
         return learned == {key_of(block.place): (block.revision, _known(block)) for block in blocks if _usable(block)}
 
     def right_without(self, left_out: Callable[[Place, NDArray[np.int64]], NDArray[np.bool_]]) -> dict[int, float]:

@@ -22,7 +22,8 @@ __all__ = ["UnseenImages"]
 Unit: TypeAlias = tuple[str, tuple[int, ...]]  # image and frame
 Part: TypeAlias = tuple[Unit, int, int]  # a quarter of its marks or -1 for all, and how many it has: 1, 2, 4, 8 …
 
-_MOST = 12  # marked images up to which it is kept; with more it is looked at only where no marks are held out to judge
+_MOST = 12  # marked images up to which it is kept; with more it is looked at only to be compared with the network
+_MANY = 8  # images of which a network does not know all by heart
 _TURNS = 4  # images or parts that are left out in turn, at most
 _RIGHT = (0.9, 1.0)  # share of the pixels from which the forest is kept, and from which it is kept as far as it may be
 _KEPT = 0.8  # share of the prediction that it keeps then, with so few images:
@@ -45,10 +46,18 @@ class UnseenImages:
         self._found: list[dict[int, float]] = []  # share of right pixels by class, of each part that had its turn
         self._before = 0.0  # the share until all have had it
 
-    def look(self, blocks: Sequence[Block], forest: PixelForest) -> None:
-        """Leave the next part out and see; where others are marked begin anew, with a forest that knows them all."""
+    def look(self, blocks: Sequence[Block], forest: PixelForest, *, counts: bool = True) -> None:
+        """Leave the next part out and see; where others are marked begin anew, with a forest that knows them all.
+
+        Parameters
+        ----------
+        blocks : sequence of Block
+        forest : PixelForest
+        counts : bool
+            Whether the forest still has a share; if not, many images are not looked at.
+        """
         marked = [block for block in blocks if block.marked_at]
-        parts = _parts(marked)
+        parts = _parts(marked, counts=counts)
         if parts != self._parts:
             self._before, self._parts, self._found = self.share, parts, []
         if not parts or self._complete:
@@ -85,10 +94,10 @@ class UnseenImages:
     def right_from_many(self) -> float | None:
         """Mean over the classes of the share of right pixels in images left out.
 
-        None until every part had its turn, with fewer than two classes, and with few images: those a network knows by
-        heart, and what it is right about in them is not to be compared.
+        None until every part had its turn, with fewer than two classes, and with up to eight images: those a network
+        knows by heart, and what it is right about in them is not to be compared.
         """
-        return self._right if len(self._parts) > _FEW else None
+        return self._right if len(self._parts) > _MANY else None
 
     @property
     def _right(self) -> float | None:
@@ -130,10 +139,11 @@ def _unit(place: Place) -> Unit:
     return place.image, place.frame
 
 
-def _parts(marked: Sequence[Block]) -> list[Part]:
-    """List what is left out in turn: images, quarters of a single one's marks, nothing where others judge."""
+def _parts(marked: Sequence[Block], *, counts: bool) -> list[Part]:
+    """List what is left out in turn: images, or quarters of a single one's marks; of many images none in vain."""
     units = sorted({_unit(block.place) for block in marked})
-    if not units or (len(units) > _MOST and len({c for block in marked for c in block.held_at}) > 1):
+    judged = len({c for block in marked for c in block.held_at}) > 1  # by marks that are held out
+    if not units or (len(units) > _MOST and (judged or not counts)):
         return []
     told = any(block.exact for block in marked) or areas_told(marked)
     marks = 0 if told else sum(len(block.knowledge.seed_class) - 1 for block in marked)
