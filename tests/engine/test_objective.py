@@ -108,13 +108,6 @@ def test_the_overlap_of_complete_classes_has_a_weight_of_its_own(shape: tuple[in
     torch.testing.assert_close(objective(config, out, known)["overlap"], torch.stack(direct).mean())
 
 
-def test_only_the_overlap_counts_more_in_the_beginning() -> None:
-    _, allowed = full_mask((16, 16))
-    known, out, config = given(allowed, exact=1), outputs((16, 16)), TrainConfig(dice_warm_up=4.0)
-    old, young = objective(config, out, known), objective(config, out, known, youth=0.5)
-    torch.testing.assert_close(young, old | {"overlap": 3 * old["overlap"]})
-
-
 @both
 def test_every_annotation_counts_equals_a_direct_implementation(shape: tuple[int, ...]) -> None:
     """Cross-entropy and max-pooled multi-label deep supervision (Reiss et al.), plus a filtered pseudo-label."""

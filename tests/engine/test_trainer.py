@@ -1,6 +1,7 @@
 """The trainer on small projects: it learns, it survives what people do, it changes nothing of theirs."""
 
 import hashlib
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -580,21 +581,17 @@ def test_one_bad_gradient_does_not_spoil_the_network(painted: Project, ready: Ma
     assert_healthy(steps(trainer, 2))
 
 
-def test_training_is_young_at_its_beginning_only(
-    painted: Project, ready: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("step", "counted"), [(0, 4.0), (50, 4.0 / math.e), (2000, 0.0)])
+def test_the_overlap_leads_a_young_network_and_is_told_as_always(
+    painted: Project, ready: MakeTrainer, step: int, counted: float
 ) -> None:
-    trainer, ages = ready(painted), []
-
-    def told(*given: Any, youth: float, **more: Any) -> Any:
-        ages.append(youth)
-        return objective(*given, youth=youth, **more)
-
-    monkeypatch.setattr("napari_weakseg.engine.learner.objective", told)
-    for _ in range(3):
-        trainer.step()
-    assert ages[0] == 1
-    assert ages == sorted(ages, reverse=True)
-    assert ages[2] == pytest.approx(ages[1] ** 2)
+    trainer = ready(painted)
+    trainer.step()
+    learner, blocks = trainer.learner, trainer._store.blocks
+    loss = learner._loss(trainer._sampler.draw(blocks), step, blocks)
+    more = float(loss.detach()) - sum(float(value) for value in learner.terms.values())
+    assert float(learner.terms["overlap"]) > 0
+    assert more == pytest.approx(counted * float(learner.terms["overlap"]), abs=1e-4)
 
 
 def test_half_precision_stays_off_in_volumes_on_a_processor() -> None:

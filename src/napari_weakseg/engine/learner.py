@@ -41,7 +41,7 @@ _HALVED_AT = 200  # step at which the step size has halved
 _LEAST_STEP = 0.1
 _YOUNG = 10  # the teacher averages over one in so many of all steps until its full span
 _RAMP = 200  # steps until pseudo-labels count fully
-_YOUTH = 50.0  # steps in which it falls to a third
+_LED = 50.0  # steps in which what the overlap counts in addition falls to a third
 _NOTHING = {"allowed": -2, "interface": IGNORE, "approximation": IGNORE, "inwardness": IGNORE}  # -2: all but bit 0
 
 
@@ -171,11 +171,20 @@ class Learner:
         out = self.student(self._strong(image, variety))
         teacher = self._pseudo_label(image, given.allowed, step) if config.consistency_weight else None
         mix = self._mix(image, variety) if config.second != "off" and config.second_weight else None
-        terms = objective(config, out, given, teacher=teacher, mix=mix, youth=math.exp(-step / _YOUTH))
+        terms = objective(config, out, given, teacher=teacher, mix=mix)
         self.shares.learn(config, given, out.logits)
         self._trust.learn(step, out, given, sum(block.exact for block in blocks))
         self.terms = {name: value.detach() for name, value in terms.items()}
-        return torch.stack(list(terms.values())).sum()
+        loss = torch.stack(list(terms.values())).sum()
+        return loss + self._lead(step) * terms["overlap"] if "overlap" in terms else loss
+
+    def _lead(self, step: int) -> float:
+        """How much the overlap counts in addition.
+
+        A young network answers the common class everywhere, and is led away from it by the overlap. `terms` are told
+        without it: a curve should fall because something was learned.
+        """
+        return self._config.dice_warm_up * math.exp(-step / _LED)
 
     def given(self, batch: Batch, variety: Variety) -> tuple[Tensor, Given]:
         """Augment a batch on the device."""

@@ -88,13 +88,7 @@ class Mix:
 
 
 def objective(
-    config: TrainConfig,
-    out: Outputs,
-    given: Given,
-    *,
-    teacher: PseudoLabel | None = None,
-    mix: Mix | None = None,
-    youth: float = 0.0,
+    config: TrainConfig, out: Outputs, given: Given, *, teacher: PseudoLabel | None = None, mix: Mix | None = None
 ) -> dict[str, Tensor]:
     """Every term of the loss by its name, weighted; their sum is minimised.
 
@@ -108,8 +102,6 @@ def objective(
         What the averaged network says of them.
     mix : Mix, optional
         Where there is a second opinion.
-    youth : float
-        How much at its beginning the training is, from 1 falling to 0: then the overlap counts more.
 
     Returns
     -------
@@ -117,7 +109,7 @@ def objective(
     """
     terms = {"marks": _both(out, lambda logits: _marks(config, logits, given))}
     if config.dice_weight or config.exact_dice_weight:
-        terms["overlap"] = (1 + config.dice_warm_up * youth) * _overlap(config, out.logits, given)
+        terms["overlap"] = _overlap(config, out.logits, given)
     if config.approximation_weight:
         terms["approximation"] = config.approximation_weight * approximation_loss(
             out.approximation[given.marked], given.fields["approximation"][given.marked]
@@ -180,8 +172,7 @@ def _marks(config: TrainConfig, logits: Tensor, given: Given) -> Tensor:
 def _overlap(config: TrainConfig, logits: Tensor, given: Given) -> Tensor:
     """Dice of the marked patches: most of all of classes that are annotated completely, for only these have an area.
 
-    Cross-entropy counts pixels, so that a class of one pixel in a hundred is learned late; its overlap is not. A young
-    network that answers the common class everywhere is therefore led by the overlap at first (`dice_warm_up`).
+    Cross-entropy counts pixels, so that a class of one pixel in a hundred is learned late; its overlap is not.
     """
     complete = given.annotated.clone()
     complete[: given.exact] = True

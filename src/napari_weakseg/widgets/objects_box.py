@@ -38,7 +38,7 @@ class ObjectsBox(QWidget):
         self.smallest.setRange(_AS_MARKED, 1_000_000)
         self.smallest.setSuffix(" pixels")
         self.smallest.setToolTip(
-            "Smaller objects are left out, unless you marked them. Acts at once.\n"
+            "Objects of fewer pixels are left out, unless you marked them. Acts at once.\n"
             "As marked: of each class what is much smaller than what you marked of it. A number counts for all classes."
         )
         self.words = QLabel("", self)
@@ -78,7 +78,7 @@ class ObjectsBox(QWidget):
     def tell_marked(self, sizes_px: Collection[int]) -> None:
         """Say what “as marked” means, from the smallest sizes of the classes."""
         said = "–".join(map(str, sorted({min(sizes_px), max(sizes_px)}))) if sizes_px else ""
-        self.smallest.setSpecialValueText(f"as marked ({said} pixels)" if said else "as marked")
+        self.smallest.setSpecialValueText(f"as marked ({said})" if said else "as marked")
 
     def say(self, text: str) -> None:
         """Show a sentence below."""
