@@ -89,7 +89,7 @@ def test_the_smallest_size_is_as_marked_until_a_number_is_set_for_all_classes(qt
     assert box.value()[1] is None
     assert box.smallest.text().startswith("as marked")
     box.tell_marked([400, 9])
-    assert box.smallest.text() == "as marked (9–400 pixels)"
+    assert box.smallest.text() == "as marked (9–400)"
     box.smallest.setValue(10)
     qtbot.waitUntil(lambda: box.words.text().startswith("2"), timeout=5_000)
     assert trained.controller.finding.chosen[1] == 10
