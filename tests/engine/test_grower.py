@@ -13,6 +13,7 @@ from napari_weakseg.core.config import TrainConfig
 from napari_weakseg.core.project import Project
 from napari_weakseg.engine.grower import Grower
 from napari_weakseg.engine.growing import Guess
+from napari_weakseg.engine.memory import BlockMemory
 from napari_weakseg.engine.store import BlockStore
 
 MakeProject = Callable[..., Project]
@@ -110,6 +111,76 @@ def test_without_background_there_is_no_outline_to_judge_by(make_project: MakePr
     assert block.outline is None
     assert block.growth is not None
     assert block.growth.round == 2
+
+
+def looks(probability: float) -> Guess:
+    """Say of everything but the discs that it is background, as surely as this."""
+    sure = np.where(discs().ravel(), 0, probability)
+    return lambda _, at: np.stack([sure[at], 1 - sure[at]]).astype(np.float32)
+
+
+@pytest.mark.parametrize("probability", [0.9, 0.99])
+def test_without_painted_background_looks_tell_where_outlines_end(
+    make_project: MakeProject, probability: float
+) -> None:
+    """If they are sure of it."""
+    grower, store = grower_of(make_project(), background=False, rounds=8)
+    (block,) = store.blocks
+    grower.take_in([block])
+    for step in range(140):
+        grower.step(step, says(0.99), looks(probability))
+    assert block.growth is not None
+    sure = probability > 0.95
+    assert (block.outline is not None) == sure
+    assert block.growth.round == (8 if sure else 2)
+    assert not (block.growth.ids[~ndimage.binary_dilation(discs())] > 0).any()
+
+
+def test_one_stroke_of_background_is_not_all_that_outlines_are_flooded_from(make_project: MakeProject) -> None:
+    """Without edges between it and an object, the object takes everything else."""
+    right = []
+    for guess in (None, looks(0.99)):
+        project = make_project()
+        grower, store = grower_of(project, background=False)
+        project.images["a"].paint(np.full((1, 2), 1, np.uint8), start=(0, 0))
+        (block,) = store.changed("a")
+        block.pixels[:] = 0  # no edge at all
+        grower.take_in([block])
+        grower.step(0, says(0.5), guess)
+        assert block.outline is not None
+        right.append((block.outline.objects > 0)[~discs()].mean())
+    assert right[1] < 0.3 < 0.9 < right[0]
+
+
+def test_background_by_its_looks_is_looked_for_again_when_marks_have_changed(make_project: MakeProject) -> None:
+    project = make_project()
+    grower, store = grower_of(project)
+    (block,) = store.blocks
+    grower.take_in([block])
+    grower.step(0, says(0.5), looks(0.99))
+    assert block.bare is not None
+    project.images["a"].paint(np.full((1, 1), 2, np.uint8), start=(50, 50))
+    (block,) = store.changed("a")
+    assert block.bare is None
+    grower.take_in([block])
+    grower.step(1, says(0.5))  # nothing that knows the new mark can be asked
+    assert block.bare is None
+    grower.take_in([block])
+    grower.step(2, says(0.5), looks(0.99))
+    assert block.bare is not None
+
+
+def test_background_by_its_looks_is_remembered(make_project: MakeProject) -> None:
+    grower, store = grower_of(make_project())
+    grower.judge_outlines(looks(0.99))
+    (block,) = store.blocks
+    _, store = grower_of(make_project())
+    (again,) = store.blocks
+    BlockMemory.of(block).give_to(again)
+    assert block.bare is not None
+    assert again.bare is not None
+    assert block.bare.any()
+    np.testing.assert_array_equal(again.bare, block.bare)
 
 
 def test_an_unmarked_object_is_not_claimed_for_background(make_project: MakeProject) -> None:

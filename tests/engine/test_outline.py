@@ -75,3 +75,24 @@ def test_between_two_kinds_of_objects_the_edge_is_all_that_there_is(ndim: int) -
     assert (found.classes[row][4 : middle - 2] == 2).all()
     assert (found.classes[row][middle + 2 : -4] == 3).all()
     assert not found.slopes[row].any()
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_background_that_only_its_looks_tell_ends_an_object_at_its_edge(ndim: int) -> None:
+    truth = balls(ndim, SIDE[ndim] // 2, radius=10.5)
+    image = (truth > 0).astype(np.float32)[None]
+    seeds = ndimage.binary_erosion(truth, iterations=5).astype(np.int32)
+    allowed = np.where(seeds > 0, np.uint32(0b100), np.uint32(FULL))
+    allowed[0] = 0b1100  # known to be no background
+    nothing = np.zeros(truth.shape, bool)
+    known = Knowledge(allowed, seeds > 0, seeds, np.array([0, 2], np.uint8), nothing, (), FULL)
+    assert outline(image, known) is None
+    bare = ndimage.distance_transform_edt(truth == 0) > 12
+    bare |= seeds > 0
+    bare[0] = True
+    found = outline(image, known, bare=bare)
+    assert found is not None
+    away = np.abs(ndimage.distance_transform_edt(truth) - ndimage.distance_transform_edt(truth == 0)) - 0.5
+    assert (found.classes[away > 2] == 1 + (truth > 0)[away > 2]).all()
+    bare[1:] = False  # what contradicts the marks says nothing
+    assert outline(image, known, bare=bare) is None

@@ -202,8 +202,11 @@ def test_what_was_found_is_saved_and_thrown_away_when_other_images_are_marked(ma
 def test_the_forest_stays_long_after_it_would_have_faded(make_project: MakeProject) -> None:
     early = EarlyForest(store_of(make_project, 3, alike=True), np.random.default_rng(0), seed=0, wanted=True)
     early.begin(2, 1, 2)
+    assert early.looks(0) is None
     early.learn(0)
+    assert early.looks(0) is not None
     assert early.share(1000) < 0.01
+    assert early.looks(1000) is None
     for step in range(1, 41):
         early.judge(step, lambda pixels: np.full((2, *pixels.shape[1:]), 0.5, np.float32))
     assert early.share(1000) == 0.5

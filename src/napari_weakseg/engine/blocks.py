@@ -99,6 +99,8 @@ class Block:
         Claimed class id (0 = none) and trust in 1/255: grown pixels and background inferred with them.
     guess, guess_weight : uint8 array, (*S), or None
         The same of what the early forest says, for where nothing else is claimed.
+    bare : bool array, (*S), or None
+        What the early forest is sure is background: outlines are flooded from it as well. None where it has not looked.
     approximation : uint8 array, (*S)
         Target of the approximation head.
     revision : int
@@ -148,6 +150,7 @@ class Block:
     rough: Rough | None = None
     guess: NDArray[np.uint8] | None = None
     guess_weight: NDArray[np.uint8] | None = None
+    bare: NDArray[np.bool_] | None = None
     neighbours: int = 0
     new_draws: int = 0
     exact: bool = False
@@ -159,7 +162,7 @@ class Block:
     marked_at: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     held_at: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     _inward: NDArray[np.uint8] | None = None
-    _outlined: tuple[Knowledge, Outline | None] | None = None
+    _outlined: tuple[Knowledge, NDArray[np.bool_] | None, Outline | None] | None = None
     _measured: tuple[Knowledge, dict[int, list[tuple[float, float]]]] | None = None
 
     @property
@@ -173,9 +176,10 @@ class Block:
     @property
     def outline(self) -> Outline | None:
         """Outlines of the marked objects by the edges of the image; made once for what is known now."""
-        if self._outlined is None or self._outlined[0] is not self.knowledge:
-            self._outlined = self.knowledge, outline(self.plane, self.knowledge, sampling=self.spacing)
-        return self._outlined[1]
+        known, bare = self.knowledge, self.bare
+        if self._outlined is None or self._outlined[0] is not known or self._outlined[1] is not bare:
+            self._outlined = known, bare, outline(self.plane, known, bare=bare, sampling=self.spacing)
+        return self._outlined[2]
 
     @property
     def thickness(self) -> dict[int, list[tuple[float, float]]]:
@@ -338,6 +342,8 @@ def update(block: Block, image: ProjectImage, reach_px: dict[int, float]) -> Non
     block.knowledge = image.knowledge(block.place.frame, region=block.place.region, reach_px=reach_px, before=before)
     if before is None or not np.array_equal(before.complete, block.knowledge.complete):
         block.interfaces = interfaces_of(block.knowledge)
+    if before is None:  # the forest may see it in another way now
+        block.bare = None
     boxes = block.boxes
     _take_hints(block, image)
     block.held_out &= block.knowledge.painted | block.knowledge.complete

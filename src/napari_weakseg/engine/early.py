@@ -92,6 +92,11 @@ class EarlyForest:
     def _fading(self, step: int) -> float:
         return float(expit(_SLOPE * (1 - step / (_HALF * self._classes))))
 
+    def looks(self, step: int) -> Callable[[Floats, NDArray[np.int64]], Floats] | None:
+        """Give what it says of some pixels of an image, by their flat indices, as long as it follows the marks."""
+        forest = self.ready if self.counts(step) else None
+        return None if forest is None else forest.predict_at
+
     def counts(self, step: int) -> bool:
         """Whether it has anything to say still."""
         return self.share(step) > _LEAST

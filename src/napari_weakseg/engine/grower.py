@@ -22,6 +22,7 @@ from napari_weakseg.engine.growing import (
     claim_outline,
     everything_marked,
     grow_block,
+    look_for_background,
     outline_accuracy,
     outline_agreement,
     rules_for,
@@ -78,6 +79,7 @@ class Grower:
         self.safe: int | None = None
         self.tau, self.bounded = config.tau, False
         self.trust = 1.0
+        self._looks: Guess | None = None
         self._next = _FROM
         self._waiting: list[Block] = []  # for their first claims
         self._claims_next = 0.0  # step, from which the next of them is claimed around
@@ -95,6 +97,8 @@ class Grower:
         found, (low, high) = [outline_accuracy(block, self._rng) for block in exact], _ACCURACY
         if not np.isfinite(found).any():
             shown = _few([block for block in self._store.blocks if not block.exact and block.growth is not None])
+            for block in shown:
+                look_for_background(block, guess)
             found = [outline_agreement(b, guess, everywhere=self._everywhere(b), rng=self._rng) for b in shown]
             low, high = _AGREEMENT
         if np.isfinite(found).any():
@@ -107,8 +111,18 @@ class Grower:
         if self._config.claim_weight:
             self._waiting = rough + [block for block in self._waiting if block not in rough]
 
-    def step(self, step: int, says: Says) -> None:
-        """Claim around some blobs and boxes that wait for it, and take a round in one block if it is time for it."""
+    def step(self, step: int, says: Says, looks: Guess | None = None) -> None:
+        """Claim around some blobs and boxes that wait for it, and take a round in one block if it is time for it.
+
+        Parameters
+        ----------
+        step : int
+        says : callable
+            The network's answer.
+        looks : callable, optional
+            The answer of something that knows the looks of all classes already.
+        """
+        self._looks = looks
         self._claims_next = max(self._claims_next, step)
         while self._waiting and self._claims_next < step + 1:
             block = self._waiting.pop(0)
@@ -131,8 +145,13 @@ class Grower:
     def _claim(self, block: Block) -> None:
         """Claim what the edges say around blobs that have not grown yet, and what boxes show that hold none."""
         if self._outline_weight:
+            self._look_at(block)
             claim_outline(block, self._outline_weight, everywhere=self._everywhere(block), slopes=self._slopes)
         self._claim_boxes(block)
+
+    def _look_at(self, block: Block) -> None:
+        if block.bare is None and block.growth is not None and self._looks is not None:
+            look_for_background(block, self._looks)
 
     def _claim_boxes(self, block: Block) -> None:
         if self._config.box_shapes:
@@ -237,6 +256,8 @@ class Grower:
 
     def _grow(self, block: Block, says: Says) -> None:
         probabilities, separation = says(block.pixels)
+        if self._trusts_outlines:
+            self._look_at(block)
         taught = any(len(b.knowledge.seed_class) > 2 for b in self._store.blocks)
         bound = self._bound(block)
         rules = replace(self._rules(block, self._tau(block)), rounds=self._rounds(block))

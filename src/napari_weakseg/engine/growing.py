@@ -36,6 +36,7 @@ __all__ = [
     "claim_outline",
     "everything_marked",
     "grow_block",
+    "look_for_background",
     "median_round",
     "outline_accuracy",
     "outline_agreement",
@@ -50,6 +51,7 @@ Guess: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np
 _BLOB_SHARE = 0.25  # of an object that a simulated blob covers
 _COMPARED = 8192  # pixels of a block that two guesses are compared on
 _WINDOW_PX = {2: 384, 3: 64}  # side of the part of a block that they are compared in, by the number of spatial axes
+_SURE, _NTH_PX = 0.95, 3  # by its looks a pixel is surely background; every third pixel along Y and X is looked at
 _RING_PX = 4.0  # how far around a marked object its surroundings are taken for background, others may be unmarked
 
 
@@ -170,6 +172,20 @@ def everything_marked(block: Block, annotations: Annotations, classes: ClassTabl
     )
 
 
+def look_for_background(block: Block, looks: Guess) -> None:
+    """Find pixels that are background by their looks, for outlines to be flooded from them as well.
+
+    A stroke of background leaves most of an image to be flooded from the objects alone. Of every third pixel along Y
+    and X it takes a ninth of the time to find, and floods as well.
+    """
+    nth = np.zeros(block.shape, bool)
+    nth[..., ::_NTH_PX, ::_NTH_PX] = True
+    at = np.flatnonzero(nth & (block.knowledge.certain == 0))
+    bare = np.zeros(block.shape, bool)
+    bare.ravel()[at] = looks(block.pixels, at)[BACKGROUND - 1] >= _SURE
+    block.bare = bare
+
+
 def claim_outline(block: Block, weight: float, *, everywhere: bool, slopes: bool = True) -> None:
     """Claim what the edges say about the outlines of objects; of those that have grown, where nothing else is claimed.
 
@@ -196,7 +212,8 @@ def outline_agreement(block: Block, guess: Guess, *, everywhere: bool, rng: np.r
     """Share of the outlined pixels, of which nothing is known, where another guess says the same.
 
     The two see different things (edges between marks, looks of pixels), so where they agree both are mostly right, and
-    where they do not, the edges of the image are not the borders of its objects.
+    where they do not, the edges of the image are not the borders of its objects. Where the guess is sure of background
+    they agree more readily, for edges are flooded from there.
 
     Parameters
     ----------

@@ -32,8 +32,8 @@ class BlockMemory:
     Attributes
     ----------
     arrays : mapping of str to array
-        Of the block (held_out, claim, claim_weight, guess, guess_weight, approximation) and of its growth; only those
-        that say anything.
+        Of the block (held_out, claim, claim_weight, guess, guess_weight, bare, approximation) and of its growth; only
+        those that say anything.
     new_draws : int
     boxes : list of (class id, start, stop)
         That the claims were made with, in lists.
@@ -51,6 +51,8 @@ class BlockMemory:
             arrays["held_out"] = block.held_out
         if block.guess is not None and block.guess_weight is not None:
             arrays |= {"guess": block.guess, "guess_weight": block.guess_weight}
+        if block.bare is not None:
+            arrays["bare"] = block.bare
         growth = block.growth
         if growth is not None:
             arrays["seeds"] = growth.seeds
@@ -73,11 +75,12 @@ class BlockMemory:
         block.new_draws = self.new_draws
         if any(
             self.arrays[name].shape != block.shape
-            for name in ("held_out", "ids", "guess", "seeds")
+            for name in ("held_out", "ids", "guess", "bare", "seeds")
             if name in self.arrays
         ):
             return True
         block.guess, block.guess_weight = self.arrays.get("guess"), self.arrays.get("guess_weight")
+        block.bare = self.arrays.get("bare")
         block.held_out = self.arrays.get("held_out", np.zeros(block.shape, bool))
         block.held_out &= block.knowledge.painted | block.knowledge.complete
         changed = False

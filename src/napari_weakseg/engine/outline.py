@@ -44,7 +44,11 @@ class Outline:
 
 
 def outline(
-    pixels: NDArray[np.float32], knowledge: Knowledge, *, sampling: tuple[float, ...] | None = None
+    pixels: NDArray[np.float32],
+    knowledge: Knowledge,
+    *,
+    bare: NDArray[np.bool_] | None = None,
+    sampling: tuple[float, ...] | None = None,
 ) -> Outline | None:
     """Flood the edges of an image from its blobs and its sure background.
 
@@ -52,7 +56,9 @@ def outline(
     ----------
     pixels : float32 array, (C, *S)
     knowledge : Knowledge
-        Must know of background somewhere: painted, or far from all blobs.
+        Must know of background somewhere, painted or far from all blobs, unless `bare` does.
+    bare : bool array, (*S), optional
+        Where else background is: known by something but this knowledge.
     sampling : tuple of float, optional
         Distance between neighbouring pixels per axis.
 
@@ -62,6 +68,8 @@ def outline(
         None where there is no blob or no sure background.
     """
     sure = knowledge.certain == BACKGROUND
+    if bare is not None:
+        sure |= bare & (knowledge.certain == 0) & ((knowledge.allowed & np.uint32(1 << BACKGROUND)) != 0)
     if not knowledge.seeds.any() or not sure.any():
         return None
     edges = edge_strength(pixels, sampling=sampling)

@@ -200,7 +200,7 @@ class Trainer:
         self._take_classes()
         learner = self.learner
         self._read_on()
-        self._grower.step(self.steps, self._says_lately)
+        self._grower.step(self.steps, self._says_lately, self._early.looks(self.steps))
         if not any(block.marked_at for block in self._store.blocks):
             raise nothing_left()
         learner.look_around(self.steps, self._store.blocks, self._rng)
