@@ -152,6 +152,22 @@ def test_one_stroke_of_background_is_not_all_that_outlines_are_flooded_from(make
     assert right[1] < 0.3 < 0.9 < right[0]
 
 
+def test_where_much_is_known_to_be_background_its_looks_say_nothing(make_project: MakeProject) -> None:
+    found = []
+    for rows in (16, 32):
+        project = make_project()
+        grower, store = grower_of(project)
+        labels = np.array(project.images["a"].annotations.labels[...])
+        labels[:rows][~discs()[:rows]] = 1
+        project.images["a"].paint(labels)
+        (block,) = store.changed("a")
+        grower.take_in([block])
+        grower.step(0, says(0.5), looks(0.99))
+        assert block.bare is not None
+        found.append(block.bare.any())
+    assert found == [True, False]
+
+
 def test_background_by_its_looks_is_looked_for_again_when_marks_have_changed(make_project: MakeProject) -> None:
     project = make_project()
     grower, store = grower_of(project)
