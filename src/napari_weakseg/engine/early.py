@@ -14,6 +14,7 @@ from torch import Tensor
 from napari_weakseg.engine.blending import best_share, judging_windows, mean_right, tells_classes
 from napari_weakseg.engine.blocks import areas_told
 from napari_weakseg.engine.forest import PixelForest
+from napari_weakseg.engine.growing import Guess
 from napari_weakseg.engine.growth_step import Floats
 from napari_weakseg.engine.guesses import Guesses
 from napari_weakseg.engine.store import BlockStore
@@ -92,7 +93,7 @@ class EarlyForest:
     def _fading(self, step: int) -> float:
         return float(expit(_SLOPE * (1 - step / (_HALF * self._classes))))
 
-    def looks(self, step: int) -> Callable[[Floats, NDArray[np.int64]], Floats] | None:
+    def looks(self, step: int) -> Guess | None:
         """Give what it says of some pixels of an image, by their flat indices, as long as it follows the marks."""
         forest = self.ready if self.counts(step) else None
         return None if forest is None else forest.predict_at

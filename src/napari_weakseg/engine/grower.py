@@ -79,7 +79,6 @@ class Grower:
         self.safe: int | None = None
         self.tau, self.bounded = config.tau, False
         self.trust = 1.0
-        self._looks: Guess | None = None
         self._next = _FROM
         self._waiting: list[Block] = []  # for their first claims
         self._claims_next = 0.0  # step, from which the next of them is claimed around
@@ -122,11 +121,10 @@ class Grower:
         looks : callable, optional
             The answer of something that knows the looks of all classes already.
         """
-        self._looks = looks
         self._claims_next = max(self._claims_next, step)
         while self._waiting and self._claims_next < step + 1:
             block = self._waiting.pop(0)
-            self._claim(block)
+            self._claim(block, looks)
             self._claims_next += block.allowed.size / _CLAIMED_PER_STEP
         if self._config.growth == "off" or not self._config.rounds or step < _FROM:
             return
@@ -139,19 +137,15 @@ class Grower:
         ]
         if waiting:
             block = min(waiting, key=lambda block: block.growth.round if block.growth else 0)
-            self._grow(block, says)
+            self._grow(block, says, looks)
             self._next = step + max(_EVERY, block.allowed.size // _PER_STEP)
 
-    def _claim(self, block: Block) -> None:
+    def _claim(self, block: Block, looks: Guess | None) -> None:
         """Claim what the edges say around blobs that have not grown yet, and what boxes show that hold none."""
         if self._outline_weight:
-            self._look_at(block)
+            _look_at(block, looks)
             claim_outline(block, self._outline_weight, everywhere=self._everywhere(block), slopes=self._slopes)
         self._claim_boxes(block)
-
-    def _look_at(self, block: Block) -> None:
-        if block.bare is None and block.growth is not None and self._looks is not None:
-            look_for_background(block, self._looks)
 
     def _claim_boxes(self, block: Block) -> None:
         if self._config.box_shapes:
@@ -254,10 +248,10 @@ class Grower:
         self.safe, self.tau, self.bounded = best
         return True
 
-    def _grow(self, block: Block, says: Says) -> None:
+    def _grow(self, block: Block, says: Says, looks: Guess | None) -> None:
         probabilities, separation = says(block.pixels)
         if self._trusts_outlines:
-            self._look_at(block)
+            _look_at(block, looks)
         taught = any(len(b.knowledge.seed_class) > 2 for b in self._store.blocks)
         bound = self._bound(block)
         rules = replace(self._rules(block, self._tau(block)), rounds=self._rounds(block))
@@ -270,6 +264,12 @@ class Grower:
             slopes=self._slopes,
         )
         self._claim_boxes(block)
+
+
+def _look_at(block: Block, looks: Guess | None) -> None:
+    """Look for background once where there are blobs, if something can be asked."""
+    if block.bare is None and block.growth is not None and looks is not None:
+        look_for_background(block, looks)
 
 
 def _few(blocks: Sequence[Block]) -> list[Block]:

@@ -115,8 +115,8 @@ class Trainer:
         if self._early.counts(self.steps):
             yield "A first look at the pixels"
             self._early.learn(self.steps)
-        if (forest := self._early.ready) is not None and not self.steps:
-            self._grower.judge_outlines(forest.predict_at)
+        if not self.steps and (looks := self._early.looks(0)) is not None:
+            self._grower.judge_outlines(looks)
         self._grower.take_in(self._store.blocks)
         self._trust.take_in(self._store.blocks)
         yield f"Learning on {devices.describe(self._device)}"
