@@ -199,6 +199,23 @@ def test_background_by_its_looks_is_remembered(make_project: MakeProject) -> Non
     np.testing.assert_array_equal(again.bare, block.bare)
 
 
+@pytest.mark.parametrize("grown", [False, True])
+def test_what_its_looks_told_before_other_marks_were_made_is_forgotten(make_project: MakeProject, grown: bool) -> None:
+    """As while training goes on: a mark where background was thought to be must not be fought."""
+    grower, store = grower_of(make_project())
+    (block,) = store.blocks
+    grower.judge_outlines(looks(0.99))
+    if grown:
+        grow(grower, 0.99)
+    project = make_project()
+    _, store = grower_of(project)
+    project.images["a"].paint(np.full((1, 1), 2, np.uint8), start=(50, 50))
+    (again,) = store.changed("a")
+    BlockMemory.of(block).give_to(again)
+    assert block.bare is not None
+    assert again.bare is None
+
+
 def test_an_unmarked_object_is_not_claimed_for_background(make_project: MakeProject) -> None:
     grower, store = grower_of(make_project())
     claim(grower, store)

@@ -80,7 +80,6 @@ class BlockMemory:
         ):
             return True
         block.guess, block.guess_weight = self.arrays.get("guess"), self.arrays.get("guess_weight")
-        block.bare = self.arrays.get("bare")
         block.held_out = self.arrays.get("held_out", np.zeros(block.shape, bool))
         block.held_out &= block.knowledge.painted | block.knowledge.complete
         changed = False
@@ -104,6 +103,7 @@ class BlockMemory:
             if overruled.any() or not np.array_equal(seeds, block.knowledge.seeds):
                 changed = True
                 settle_growth(block)
+        block.bare = None if changed else self.arrays.get("bare")  # the forest may see it in another way now
         block.refresh()
         return changed
 
